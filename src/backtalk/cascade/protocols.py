@@ -8,7 +8,7 @@ session layer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -102,7 +102,7 @@ class Llm(Protocol):
 
     def reply(
         self, messages: Sequence[Message], settings: LlmSettings, cancel: CancelToken
-    ) -> AsyncIterator[str | ToolRequest]:
+    ) -> AsyncGenerator[str | ToolRequest, None]:
         """Yield text pieces (any size) and tool requests as they are generated.
 
         Generation must stop soon after `cancel` is set or the iterator is closed.

@@ -163,6 +163,25 @@ class TurnMeasured(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StepsMeasured(Event):
+    """How a frame-clocked system kept time over its last steps.
+
+    Attributes:
+        steps: how many.
+        step_p50_ms: median time of a step.
+        step_p95_ms: 95th percentile.
+        late_steps: steps that took longer than a frame lasts.
+        floor_ms: delay no computer can remove: one frame and the lookahead.
+    """
+
+    steps: int
+    step_p50_ms: float
+    step_p95_ms: float
+    late_steps: int
+    floor_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class IdleTimeout(Event):
     """Nobody has spoken for the time the settings allow."""
 

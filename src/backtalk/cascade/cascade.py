@@ -1,0 +1,367 @@
+"""The cascade: recognise the turn, write a reply, cut it into chunks, speak them, all at once.
+
+i-LAVA (arXiv 2509.20971) is this pipeline with CSM-1B as its voice; the default here uses models
+small enough for two CPU cores. Each model runs on a thread of its own, so that the language model
+writes the next chunk while this one is being spoken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from backtalk.cascade.plugins import find
+from backtalk.cascade.prompt import SYSTEM_PROMPT
+from backtalk.cascade.protocols import (
+    Asr,
+    Llm,
+    LlmSettings,
+    Message,
+    Segmenter,
+    ToolRequest,
+    Transcript,
+    Tts,
+)
+from backtalk.cascade.speakable import speakable
+from backtalk.models.store import ModelStore
+from backtalk.session.responder import (
+    Computed,
+    Heard,
+    Reached,
+    ReplyPart,
+    ResponderSpec,
+    Said,
+    SettledTurn,
+    Sound,
+    ToolAsked,
+    UserTurn,
+)
+from backtalk.stream.cancel import CancelToken
+from backtalk.stream.worker import ModelWorker
+
+TOOL_TIMEOUT_S = 60.0
+MAX_TOOL_ROUNDS = 4
+PIECES_AHEAD = 64
+"""Pieces of text the language model may be ahead of the voice."""
+
+WARM_UP_QUESTION = "Hello, can you hear me?"
+
+
+class Cascade:
+    """A turn-based system made of a recogniser, a language model and a voice.
+
+    Args:
+        asr, llm, tts: the stages; they are this cascade's own from here on.
+        new_segmenter: makes the segmenter of one reply.
+        system_prompt: how the language model is told to talk.
+        llm_settings: length, temperature, tools.
+        name: id in reports.
+    """
+
+    def __init__(
+        self,
+        asr: Asr,
+        llm: Llm,
+        tts: Tts,
+        new_segmenter: Callable[[], Segmenter],
+        *,
+        system_prompt: str = SYSTEM_PROMPT,
+        llm_settings: LlmSettings | None = None,
+        name: str = "cascade",
+    ) -> None:
+        self.spec = ResponderSpec(
+            name=name,
+            sample_rate_in=asr.sample_rate,
+            sample_rate_out=tts.sample_rate,
+            has_transcript=True,
+            details={"asr": _describe(asr), "llm": _describe(llm), "tts": _describe(tts)},
+        )
+        self.asr, self.llm, self.tts = asr, llm, tts
+        self.new_segmenter = new_segmenter
+        self.system_prompt = system_prompt
+        self.llm_settings = llm_settings or LlmSettings()
+        self.asr_worker = ModelWorker("asr")
+        self.tts_worker = ModelWorker("tts")
+
+    async def warm_up(self) -> None:
+        """Two whole replies to a question of its own making, unheard."""
+        await self.asr_worker.run(self.asr.warm_up)
+        await self.tts_worker.run(self.tts.warm_up)
+        await self.llm.warm_up([Message("system", self.system_prompt)])
+        for _ in range(2):
+            conversation = self.open()
+            cancel = CancelToken()
+            async for _part in conversation.reply_to(WARM_UP_QUESTION, cancel):
+                pass
+            await conversation.close()
+
+    def open(self) -> CascadeConversation:
+        """A new conversation with an empty memory."""
+        return CascadeConversation(self)
+
+    async def close(self) -> None:
+        """Free the models. Safe to call twice."""
+        self.asr_worker.close()
+        self.tts_worker.close()
+        await self.llm.close()
+
+
+def _describe(stage: Any) -> str:
+    return str(getattr(stage, "description", type(stage).__name__))
+
+
+@dataclass
+class _Hearing:
+    """One recognition: of which audio, and its result once there."""
+
+    key: tuple[int, int]
+    task: asyncio.Task[Transcript]
+
+
+@dataclass
+class _Pending:
+    """A reply that is not settled yet: what goes into the history if it is kept."""
+
+    number: int
+    user_text: str
+    between: list[Message] = field(default_factory=list)
+
+
+class CascadeConversation:
+    """One session's slot in a cascade: its history, and what was recognised of the open turn."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self._cascade = cascade
+        self.history: list[Message] = []
+        self._pending: _Pending | None = None
+        self._hearing: _Hearing | None = None
+        self._earlier: tuple[int, Transcript] | None = None
+        self._tool_results: dict[str, asyncio.Future[str]] = {}
+
+    async def hear(self, turn: UserTurn) -> str | None:
+        """The words of the turn so far."""
+        return (await self._transcribe(turn)).text
+
+    async def _transcribe(self, turn: UserTurn) -> Transcript:
+        """Recognise each stretch of speech once, whoever asks and however often."""
+        key = (turn.number, turn.speech_samples)
+        if self._hearing is None or self._hearing.key != key:
+            earlier = self._earlier
+            known = earlier[1] if earlier is not None and earlier[0] == turn.number else None
+            asr = self._cascade.asr
+            work = self._cascade.asr_worker.run(asr.transcribe, turn.pcm, known)
+            self._hearing = _Hearing(key, asyncio.ensure_future(work))
+        transcript = await asyncio.shield(self._hearing.task)
+        self._earlier = (turn.number, transcript)
+        return transcript
+
+    async def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
+        """Recognise, write and speak; see `Conversation.respond`."""
+        began_s = time.perf_counter()
+        text = (await self._transcribe(turn)).text
+        yield Computed(time.perf_counter() - began_s)
+        yield Reached("asr")
+        yield Heard(text)
+        if not text:
+            return
+        self._pending = _Pending(turn.number, text)
+        async with aclosing(self.reply_to(text, cancel, self._pending.between)) as parts:
+            async for part in parts:
+                yield part
+
+    async def reply_to(
+        self, text: str, cancel: CancelToken, between: list[Message] | None = None
+    ) -> AsyncGenerator[ReplyPart, None]:
+        """Write and speak a reply to a text.
+
+        Args:
+            text: what the user said.
+            between: where tool calls and their results are noted for the history.
+        """
+        # The writer runs ahead of the voice by a bounded number of chunks.
+        chunks: asyncio.Queue[ReplyPart | str | None] = asyncio.Queue(PIECES_AHEAD)
+        notes = between if between is not None else []
+
+        async def write() -> None:
+            try:
+                await self._write(text, cancel, notes, chunks)
+            except Exception:
+                await chunks.put(None)
+                raise
+            await chunks.put(None)
+
+        writer = asyncio.create_task(write())
+        try:
+            is_first = True
+            while (item := await chunks.get()) is not None:
+                if not isinstance(item, str):
+                    yield item
+                    continue
+                async with aclosing(self._speak(item, cancel)) as parts:
+                    async for part in parts:
+                        if isinstance(part, Sound) and is_first:
+                            is_first = False
+                            yield Reached("tts_first_audio")
+                        yield part
+            await writer  # raises what the writer raised
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+    async def _write(
+        self,
+        text: str,
+        cancel: CancelToken,
+        between: list[Message],
+        chunks: asyncio.Queue[ReplyPart | str | None],
+    ) -> None:
+        """Run the language model, with as many rounds of tools as it asks for (within reason)."""
+        settings = self._cascade.llm_settings
+        segmenter = self._cascade.new_segmenter()
+        seen_token = seen_chunk = False
+
+        async def pass_on(ready: list[str]) -> None:
+            nonlocal seen_chunk
+            for chunk in ready:
+                if not seen_chunk:
+                    seen_chunk = True
+                    await chunks.put(Reached("first_chunk"))
+                await chunks.put(chunk)
+
+        for _ in range(MAX_TOOL_ROUNDS):
+            asked: list[ToolRequest] = []
+            said = ""
+            began_s = time.perf_counter()
+            prompt = self._prompt(text, between)
+            async with aclosing(self._cascade.llm.reply(prompt, settings, cancel)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, ToolRequest):
+                        asked.append(piece)
+                        continue
+                    if not seen_token:
+                        seen_token = True
+                        await chunks.put(Reached("llm_first_token"))
+                    said += piece
+                    await chunks.put(Said(piece))
+                    await pass_on(segmenter.push(piece))
+            await chunks.put(Computed(time.perf_counter() - began_s))
+            if not asked:
+                break
+            between.extend(await self._call_tools(said, asked, chunks))
+        await pass_on(segmenter.flush())
+
+    def _prompt(self, text: str, between: list[Message]) -> list[Message]:
+        system = Message("system", self._cascade.system_prompt)
+        return [system, *self.history, Message("user", text), *between]
+
+    async def _call_tools(
+        self,
+        said: str,
+        asked: list[ToolRequest],
+        chunks: asyncio.Queue[ReplyPart | str | None],
+    ) -> list[Message]:
+        loop = asyncio.get_running_loop()
+        for tool in asked:
+            self._tool_results[tool.call_id] = loop.create_future()
+            await chunks.put(ToolAsked(tool.call_id, tool.name, tool.arguments))
+        calls = tuple(
+            {
+                "id": tool.call_id,
+                "type": "function",
+                "function": {"name": tool.name, "arguments": tool.arguments},
+            }
+            for tool in asked
+        )
+        messages = [Message("assistant", said, tool_calls=calls)]
+        for tool in asked:
+            try:
+                async with asyncio.timeout(TOOL_TIMEOUT_S):
+                    output = await self._tool_results[tool.call_id]
+            except TimeoutError:
+                output = f'{{"error": "no answer within {TOOL_TIMEOUT_S:.0f} s"}}'
+            finally:
+                del self._tool_results[tool.call_id]
+            messages.append(Message("tool", output, tool_call_id=tool.call_id))
+        return messages
+
+    async def _speak(self, chunk: str, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
+        text = speakable(chunk)
+        if not text:
+            return
+        cascade, compute_s = self._cascade, 0.0
+        began_s = time.perf_counter()
+        speak = cascade.tts_worker.stream(lambda token: cascade.tts.speak(text, token), cancel)
+        async with aclosing(speak) as pieces:
+            async for spoken in pieces:
+                compute_s += time.perf_counter() - began_s
+                yield Sound(spoken.pcm, spoken.text)
+                began_s = time.perf_counter()
+        yield Computed(compute_s)
+
+    def tool_result(self, call_id: str, output: str) -> None:
+        """Answer a `ToolAsked`; an answer nobody waits for is dropped."""
+        future = self._tool_results.get(call_id)
+        if future is not None and not future.done():
+            future.set_result(output)
+
+    def settle(self, turn: SettledTurn) -> None:
+        """Put the turn into the history: what the user said and what they heard in reply."""
+        pending, self._pending = self._pending, None
+        if pending is None or pending.number != turn.number:
+            return
+        self.history.append(Message("user", pending.user_text))
+        self.history.extend(pending.between)
+        if turn.heard_text:
+            self.history.append(Message("assistant", turn.heard_text))
+
+    async def close(self) -> None:
+        """Nothing is left running for this conversation. Safe to call twice."""
+        if self._hearing is not None:
+            self._hearing.task.cancel()
+            await asyncio.gather(self._hearing.task, return_exceptions=True)
+
+
+def build_cascade(
+    store: ModelStore,
+    *,
+    asr: str = "whisper",
+    llm: str = "llama",
+    tts: str = "hibari",
+    segmenter: str = "clauses",
+    asr_options: dict[str, Any] | None = None,
+    llm_options: dict[str, Any] | None = None,
+    tts_options: dict[str, Any] | None = None,
+    system_prompt: str = SYSTEM_PROMPT,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+) -> Cascade:
+    """Build the cascade from plug-ins by name.
+
+    Args:
+        store: where model files are.
+        asr, llm, tts, segmenter: names of installed plug-ins.
+        asr_options, llm_options, tts_options: passed to their builders.
+        system_prompt: how the language model is told to talk.
+        max_tokens, temperature: of replies; None keeps the defaults.
+    Raises:
+        ConfigError: unknown plug-in or option.
+        ModelError: a model file is missing; says which command fetches it.
+    """
+    new_segmenter = find("backtalk.segmenter", segmenter)
+    settings = LlmSettings()
+    if max_tokens is not None:
+        settings = replace(settings, max_tokens=max_tokens)
+    if temperature is not None:
+        settings = replace(settings, temperature=temperature)
+    return Cascade(
+        find("backtalk.asr", asr)(store, **(asr_options or {})),
+        find("backtalk.llm", llm)(store, **(llm_options or {})),
+        find("backtalk.tts", tts)(store, **(tts_options or {})),
+        lambda: new_segmenter(store),
+        system_prompt=system_prompt,
+        llm_settings=settings,
+    )

@@ -1,0 +1,116 @@
+"""From a system's name to a running session: the one place that knows how parts go together."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from backtalk.cascade.plugins import find
+from backtalk.models.store import ModelStore
+from backtalk.session.detectors import TurnDetector, VoiceActivityDetector
+from backtalk.session.frame_session import FrameSession, FrameSystem
+from backtalk.session.responder import Responder
+from backtalk.session.session import Session
+from backtalk.session.settings import TurnSettings
+from backtalk.session.smart_turn import build_smart_turn
+from backtalk.session.turn_session import TurnSession
+
+DEFAULT_SYSTEM = "cascade"
+
+
+class Agent(Protocol):
+    """A loaded system that many sessions share."""
+
+    name: str
+    details: dict[str, Any]
+
+    async def warm_up(self) -> None:
+        """Make the first turn as fast as the tenth."""
+        ...
+
+    def open_session(self, settings: TurnSettings | None = None) -> Session:
+        """A new session; close it when its user has gone."""
+        ...
+
+    async def close(self) -> None:
+        """Free the models. Safe to call twice."""
+        ...
+
+
+class TurnAgent:
+    """A `Responder` with the detectors that its sessions listen with."""
+
+    def __init__(
+        self,
+        responder: Responder,
+        vad: VoiceActivityDetector,
+        turn_detector: TurnDetector | None,
+    ) -> None:
+        self.name, self.details = responder.spec.name, responder.spec.details
+        self._responder = responder
+        self._vad = vad
+        self._turn_detector = turn_detector
+
+    async def warm_up(self) -> None:
+        """Two replies, unheard."""
+        if self._turn_detector is not None:
+            self._turn_detector.warm_up()
+        await self._responder.warm_up()
+
+    def open_session(self, settings: TurnSettings | None = None) -> TurnSession:
+        """A new session with an empty memory."""
+        return TurnSession(self._responder, self._vad, self._turn_detector, settings)
+
+    async def close(self) -> None:
+        """Free the models. Safe to call twice."""
+        await self._responder.close()
+
+
+class FrameAgent:
+    """A `Converter` or `Duplex`, which needs no turn-taking."""
+
+    def __init__(self, system: FrameSystem) -> None:
+        self.name, self.details = system.spec.name, {}
+        self._system = system
+
+    async def warm_up(self) -> None:
+        """Two steps on silence."""
+        spec = self._system.spec
+        state = self._system.alloc(1)
+        for _ in range(2):
+            self._system.step(
+                state, np.zeros((1, spec.frame_size), np.float32), np.array([True])
+            )
+
+    def open_session(self, settings: TurnSettings | None = None) -> FrameSession:
+        """A new session; turn settings do not apply to it."""
+        return FrameSession(self._system)
+
+    async def close(self) -> None:
+        """Frame-clocked systems hold nothing beyond their memory."""
+
+
+def build_agent(
+    name: str = DEFAULT_SYSTEM,
+    store: ModelStore | None = None,
+    *,
+    vad: str = "silero",
+    **options: Any,
+) -> Agent:
+    """Load a system by name.
+
+    Args:
+        name: an installed system (`backtalk.systems` entry points).
+        store: where model files are; the default store if None.
+        vad: voice activity detector plug-in, for turn-based systems.
+        options: passed to the system's builder.
+    Raises:
+        ConfigError: no such system, or an option it does not know.
+        ModelError: a model file is missing; says which command fetches it.
+    """
+    store = store or ModelStore.default()
+    system = find("backtalk.systems", name)(store, **options)
+    if not hasattr(system, "open"):
+        return FrameAgent(system)
+    return TurnAgent(system, find("backtalk.vad", vad)(store), build_smart_turn(store))
