@@ -26,6 +26,7 @@ from backtalk.stream.clock import now_s
 from backtalk.stream.events import (
     Event,
     ReplyAudio,
+    ReplyDone,
     ReplyInterrupted,
     ReplyPaused,
     ReplyText,
@@ -262,6 +263,7 @@ class RecordedConversation:
         """Take first audio and cuts from the recording, not from anybody's word."""
         agent, rate = self._recorder.agent_channel, self._recorder.sample_rate
         zero_s = self._recorder.began_s
+        assert zero_s is not None  # the user has been heard
         start = round((exchange.started_s - zero_s) * rate)
         end = round((exchange.speech_end_s - zero_s) * rate)
         reply = agent[end:]
@@ -294,34 +296,64 @@ class LiveConversation:
         self._session = session
         self._on_event = on_event
         self._recorder = recorder
+        self._of_turn: dict[int, Exchange] = {}
+        self._turn = 0
+        self._reply_began_at = 0
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """The turns so far."""
+        return list(self._of_turn.values())
 
     async def hold(self, microphone: Microphone, speaker: Speaker) -> None:
         """Talk until cancelled; closes the session."""
         listening = asyncio.create_task(self._listen(speaker))
-        to_session = StreamingResampler(microphone.sample_rate, self._session.sample_rate_in)
+        rate = microphone.sample_rate
+        to_session = StreamingResampler(rate, self._session.sample_rate_in)
         try:
-            async for block in microphone.blocks():
+            async for block in microphone:
                 if self._recorder is not None:
-                    began_s = now_s() - len(block) / microphone.sample_rate
-                    self._recorder.user(began_s, block, microphone.sample_rate)
+                    self._recorder.user(now_s() - len(block) / rate, block, rate)
+                self._report_played(speaker)
                 await self._session.feed(to_session.push(block))
         finally:
             await self._session.close()
             await listening
 
+    def _report_played(self, speaker: Speaker) -> None:
+        """What has left the loudspeaker: what the device took, less what it still holds."""
+        if self._turn:
+            held = speaker.latency_ms * speaker.sample_rate / 1000
+            self._session.played(
+                self._turn, round(speaker.played_samples - held) - self._reply_began_at
+            )
+
     async def _listen(self, speaker: Speaker) -> None:
-        turn, base_samples = 0, 0
         async for event in self._session.events():
-            if isinstance(event, ReplyAudio):
-                if event.turn != turn:
-                    turn, base_samples = event.turn, speaker.played_samples - event.offset
-                speaker.play(event.pcm)
-                self._session.played(turn, speaker.played_samples - base_samples)
-                if self._recorder is not None:
-                    self._recorder.agent(now_s(), event.pcm, self._session.sample_rate_out)
-            elif isinstance(event, ReplyPaused | ReplyInterrupted):
-                speaker.drop()
-                base_samples = speaker.played_samples - event.heard_samples
-                if self._recorder is not None:
-                    self._recorder.truncate_agent(now_s())
+            match event:
+                case ReplyAudio():
+                    if event.turn != self._turn:
+                        self._turn = event.turn
+                        taken = speaker.played_samples + speaker.queued_samples
+                        self._reply_began_at = taken - event.offset
+                    speaker.play(event.pcm)
+                    if self._recorder is not None:
+                        self._recorder.agent(now_s(), event.pcm, speaker.sample_rate)
+                case ReplyDone():
+                    speaker.end_of_reply()
+                case ReplyPaused() | ReplyInterrupted():
+                    speaker.drop()
+                    self._reply_began_at = speaker.played_samples - event.heard_samples
+                    if self._recorder is not None:
+                        self._recorder.truncate_agent(now_s())
+                case UserTranscript(final=True):
+                    self._of_turn[event.turn] = Exchange(f"turn {event.turn}", event.text)
+                case ReplyText() if event.turn in self._of_turn:
+                    self._of_turn[event.turn].reply += event.text
+                case TurnMeasured() if event.turn in self._of_turn:
+                    exchange = self._of_turn[event.turn]
+                    exchange.latency, exchange.ttfa_ms = event.latency, event.latency.ttfa_ms
+            if isinstance(event, ReplyInterrupted) and event.turn in self._of_turn:
+                exchange = self._of_turn[event.turn]
+                exchange.reply, exchange.was_interrupted = event.heard_text, not event.reopened
             self._on_event(event)

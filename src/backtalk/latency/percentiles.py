@@ -30,9 +30,8 @@ def percentiles(values: Iterable[float]) -> Percentiles | None:
     ordered = sorted(values)
     if not ordered:
         return None
-    return Percentiles(
-        len(ordered), *(_quantile(ordered, q) for q in (0.5, 0.95, 0.99)), ordered[-1]
-    )
+    p50, p95, p99 = (_quantile(ordered, q) for q in (0.5, 0.95, 0.99))
+    return Percentiles(len(ordered), p50, p95, p99, ordered[-1])
 
 
 def _quantile(ordered: list[float], q: float) -> float:

@@ -26,7 +26,7 @@ from backtalk.stream.cancel import CancelToken
 from backtalk.stream.clock import now_s
 
 
-@dataclass
+@dataclass(eq=False)
 class Reply:
     """What has been made of a reply so far.
 
