@@ -336,9 +336,11 @@ class LiveConversation:
                         self._turn = event.turn
                         taken = speaker.played_samples + speaker.queued_samples
                         self._reply_began_at = taken - event.offset
-                    speaker.play(event.pcm)
                     if self._recorder is not None:
-                        self._recorder.agent(now_s(), event.pcm, speaker.sample_rate)
+                        waiting_s = speaker.queued_samples / speaker.sample_rate
+                        heard_at_s = now_s() + waiting_s + speaker.latency_ms / 1000
+                        self._recorder.agent(heard_at_s, event.pcm, speaker.sample_rate)
+                    speaker.play(event.pcm)
                 case ReplyDone():
                     speaker.end_of_reply()
                 case ReplyPaused() | ReplyInterrupted():

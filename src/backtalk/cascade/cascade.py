@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backtalk.cascade.plugins import find
-from backtalk.cascade.prompt import SYSTEM_PROMPT
+from backtalk.cascade.prompt import SPOKEN_STYLE_PROMPT
 from backtalk.cascade.protocols import (
     Asr,
     Llm,
@@ -69,7 +69,7 @@ class Cascade:
         tts: Tts,
         new_segmenter: Callable[[], Segmenter],
         *,
-        system_prompt: str = SYSTEM_PROMPT,
+        system_prompt: str = SPOKEN_STYLE_PROMPT,
         llm_settings: LlmSettings | None = None,
         name: str = "cascade",
     ) -> None:
@@ -335,7 +335,7 @@ def build_cascade(
     asr_options: dict[str, Any] | None = None,
     llm_options: dict[str, Any] | None = None,
     tts_options: dict[str, Any] | None = None,
-    system_prompt: str = SYSTEM_PROMPT,
+    system_prompt: str = SPOKEN_STYLE_PROMPT,
     max_tokens: int | None = None,
     temperature: float | None = None,
 ) -> Cascade:

@@ -1,0 +1,55 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both set up .venv first if it is missing.
+
+PYTHON ?= python3.11
+ifeq (, $(shell command -v $(PYTHON) 2>/dev/null))
+PYTHON := python3
+endif
+BIN := .venv/bin
+BACKTALK := $(BIN)/backtalk
+
+.DEFAULT_GOAL := help
+.PHONY: help setup models demo test test-fast check fix bench clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready ## make .venv with the package and its development tools
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "backtalk needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev,piper]'
+	@touch $@
+
+models: setup ## fetch the default agent's models (once, about 180 MB)
+	$(BACKTALK) models get
+
+demo: models ## hold a three-turn spoken conversation; leaves it in demo/
+	@mkdir -p demo
+	$(BACKTALK) talk src/backtalk/demo/1-*.flac src/backtalk/demo/2-*.flac src/backtalk/demo/3-*.flac \
+	  --cut-in 2@2500 --out demo/conversation.wav --timeline demo/timeline.png
+	@echo "Listen to demo/conversation.wav (you left, the agent right) and open demo/timeline.png."
+
+test: setup ## run the default suite: unit tests and tests on the real default models
+	$(BACKTALK) models get --set eval
+	$(BIN)/python -m pytest
+
+test-fast: setup ## run the unit tests alone: no models, no network, no waiting
+	$(BIN)/python -m pytest -m "not models and not slow"
+
+check: setup ## formatting, lint and types
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+
+fix: setup ## format and apply safe lint fixes
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+bench: models ## repeat the committed latency benchmark (about half an hour, an idle machine please)
+	$(BIN)/python benchmarks/run_latency.py
+
+clean: ## remove what the other targets made
+	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache
