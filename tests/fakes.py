@@ -98,6 +98,8 @@ class FakeResponder:
     first_audio_s: float = 0.15
     per_word_s: float = 0.02
     has_transcript: bool = True
+    judges_words: bool = True
+    open_words: Sequence[str] = ("and", "is")
     fail_after_words: int | None = None
     conversations: list[FakeConversation] = field(default_factory=list)
 
@@ -126,6 +128,12 @@ class FakeConversation:
     async def hear(self, turn: UserTurn) -> str | None:
         await asyncio.sleep(self.responder.hear_s)
         return spoken_words(turn.pcm) if self.responder.has_transcript else None
+
+    async def end_probability(self, words: str) -> float | None:
+        await asyncio.sleep(0.03)
+        if not self.responder.judges_words:
+            return None
+        return 0.05 if words.split()[-1] in self.responder.open_words else 0.8
 
     async def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
         r = self.responder
@@ -239,6 +247,9 @@ class FakeLlm:
             is_whole = True
         finally:
             self.stopped_early += not is_whole
+
+    async def end_probability(self, messages: Sequence[Message]) -> float | None:
+        return None
 
     async def warm_up(self, messages: Sequence[Message]) -> None:
         pass

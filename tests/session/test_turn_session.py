@@ -128,6 +128,16 @@ async def test_a_reply_begun_in_a_pause_is_thrown_away_and_never_heard() -> None
     assert {e.turn for e in of(events, ReplyAudio)} == {1}
 
 
+async def test_words_that_want_more_hold_the_turn_open_whatever_it_sounds_like() -> None:
+    pieces = (word("what", 300), word("is", 300), silence(600), word("it", 300), silence(2500))
+    events = await talk(session_with(), *pieces)
+    assert [e.text for e in of(events, UserTranscript) if e.final] == ["what is it"]
+    assert not of(events, ReplyInterrupted)
+    # The same pause without a judge of words: the reply starts in it.
+    events = await talk(session_with(FakeResponder(judges_words=False)), *pieces)
+    assert of(events, ReplyInterrupted)[0].reopened
+
+
 async def test_a_turn_that_sounds_unfinished_is_answered_after_the_longer_wait() -> None:
     detector = FakeTurnDetector(incomplete_after=["it"])
     events = await talk(session_with(detector=detector), *QUESTION, silence(3000))

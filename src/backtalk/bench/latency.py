@@ -83,7 +83,8 @@ class VariantResult:
                     "reply": " ".join(e.reply.split()),
                     "ttfa_ms": round(e.ttfa_ms or 0.0, 1),
                     "stages_ms": {name: round(ms, 1) for name, ms in e.stages_ms().items()},
-                    "end_of_turn_probability": e.latency and e.latency.end_of_turn_probability,
+                    "end_by_sound": e.latency and e.latency.end_by_sound,
+                    "end_by_words": e.latency and e.latency.end_by_words,
                 }
                 for e in self.answered
             ],

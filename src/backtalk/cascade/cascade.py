@@ -159,6 +159,10 @@ class CascadeConversation:
         self._earlier = (turn.number, transcript)
         return transcript
 
+    async def end_probability(self, words: str) -> float | None:
+        """Whether the words are a whole turn, by the language model that will answer them."""
+        return await self._cascade.llm.end_probability(self._prompt(words, []))
+
     async def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
         """Recognise, write and speak; see `Conversation.respond`."""
         began_s = time.perf_counter()

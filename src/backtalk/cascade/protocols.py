@@ -112,6 +112,17 @@ class Llm(Protocol):
         """
         ...
 
+    async def end_probability(self, messages: Sequence[Message]) -> float | None:
+        """How likely the last message, the user's, is over where it stops.
+
+        Judged by whether the model would end the sentence there or go on with it. It should leave
+        the prompt cache filled with these messages.
+
+        Returns:
+            0..1, or None if this model does not show its probabilities.
+        """
+        ...
+
     async def warm_up(self, messages: Sequence[Message]) -> None:
         """Load what is lazy and fill the prompt cache with `messages`."""
         ...

@@ -50,7 +50,8 @@ class TurnLatency:
         barge_in_ms: from the interrupting user's first speech sample to the reply's last audible
             one; None if nobody interrupted.
         speculations: replies started and thrown away before this one was kept.
-        end_of_turn_probability: what the turn detector said; None if it was not asked.
+        end_by_sound: probability that the turn was over, by ear; None if not asked.
+        end_by_words: the same, by its words.
     """
 
     stages_ms: Mapping[str, float] = field(default_factory=dict)
@@ -61,7 +62,8 @@ class TurnLatency:
     gap_p95_ms: float | None = None
     barge_in_ms: float | None = None
     speculations: int = 0
-    end_of_turn_probability: float | None = None
+    end_by_sound: float | None = None
+    end_by_words: float | None = None
 
     @property
     def rtf(self) -> float | None:

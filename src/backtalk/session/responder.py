@@ -112,6 +112,14 @@ class Conversation(Protocol):
         """
         ...
 
+    async def end_probability(self, words: str) -> float | None:
+        """How likely a turn that consists of these words is over, judged by the words alone.
+
+        Returns:
+            0..1, or None if this system cannot tell.
+        """
+        ...
+
     def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
         """Make a reply. It may be thrown away: nothing is remembered before `settle`.
 

@@ -21,9 +21,10 @@ class TurnSettings:
     Ending a turn:
         hear_ms: silence after which what was said so far is recognised.
         soft_end_ms: silence after which a reply is begun, unheard.
-        complete_wait_ms: silence after which a turn that sounds complete is over.
+        complete_wait_ms: silence after which a turn that is complete by sound and words is over.
         incomplete_wait_ms: silence after which any turn is over.
-        complete_probability: what the turn detector must say for "sounds complete".
+        complete_sound_probability: what the turn detector must say for a turn to be complete.
+        complete_words_probability: and what the language model must say of its words.
         speculate: False begins the reply only when the turn is over.
         max_turn_ms: longest turn; it is over then, speaking or not.
         partial_every_ms: how often a long stretch of speech is recognised while it goes on.
@@ -55,7 +56,8 @@ class TurnSettings:
     soft_end_ms: int = 160
     complete_wait_ms: int = 200
     incomplete_wait_ms: int = 800
-    complete_probability: float = 0.5
+    complete_sound_probability: float = 0.3
+    complete_words_probability: float = 0.25
     speculate: bool = True
     max_turn_ms: int = 60_000
     partial_every_ms: int = 1500

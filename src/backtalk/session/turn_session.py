@@ -25,7 +25,7 @@ from backtalk.errors import BacktalkError, SessionClosedError
 from backtalk.latency.record import TurnLatency
 from backtalk.session.backchannel import is_backchannel
 from backtalk.session.detectors import TurnDetector, VoiceActivityDetector
-from backtalk.session.endpoint import required_silence_ms
+from backtalk.session.endpoint import EndEvidence, required_silence_ms
 from backtalk.session.reply import Reply
 from backtalk.session.responder import Responder, SettledTurn, UserTurn
 from backtalk.session.session import checked_pcm
@@ -72,7 +72,8 @@ class _OpenTurn:
     words: str | None = None
     heard_until: int = -1
     is_hearing: bool = False
-    probability: float | None = None
+    is_weighing: bool = False
+    evidence: EndEvidence = field(default_factory=EndEvidence)
     asked_until: int = -1
     judge_at_ms: float = 0.0
     speculations: int = 0
@@ -236,9 +237,9 @@ class TurnSession:
             return True
         if self._tracker.may_be_speaking:
             return False
-        if self._detector is None:
-            return self._silence_ms() >= self._settings.complete_wait_ms
-        return self._silence_ms() >= required_silence_ms(turn.probability, self._settings)
+        is_asking = turn.is_weighing or (self._detector is not None and turn.evidence.sound is None)
+        wait_ms = required_silence_ms(turn.evidence, self._settings)
+        return self._silence_ms() >= (self._settings.incomplete_wait_ms if is_asking else wait_ms)
 
     def _try_commit(self) -> None:
         turn = self._open
@@ -277,7 +278,7 @@ class TurnSession:
             turn.draft.cancel()
             turn.draft = None
             turn.speculations += 1
-        turn.probability = None
+        turn.evidence = EndEvidence()
 
     def _discard(self, turn: _OpenTurn, reason: str) -> None:
         self._drop_draft(turn)
@@ -318,6 +319,26 @@ class TurnSession:
         turn.words = words
         if self._speaking is not None:
             self._judge_overlap(turn, self._speaking, words)
+        elif words and self._is_about(user_turn):
+            await self._weigh_words(turn, user_turn, words)
+
+    async def _weigh_words(self, turn: _OpenTurn, user_turn: UserTurn, words: str) -> None:
+        turn.is_weighing = True
+        try:
+            probability = await self._conversation.end_probability(words)
+        except BacktalkError as error:
+            self._report(error)
+            return
+        finally:
+            turn.is_weighing = False
+        if self._open is turn and self._is_about(user_turn):
+            turn.evidence.words = probability
+            self._try_commit()
+
+    def _is_about(self, user_turn: UserTurn) -> bool:
+        """Whether nothing was said since this was recorded."""
+        turn = self._open
+        return turn is not None and self._speech_samples(turn) == user_turn.speech_samples
 
     def _ask_detector(self, turn: _OpenTurn) -> None:
         until = self._tracker.last_speech_sample
@@ -333,7 +354,7 @@ class TurnSession:
             self._report(error)
             return
         if self._open is turn and turn.asked_until == until:
-            turn.probability = probability
+            turn.evidence.sound = probability
             self._try_commit()
 
     # Speech while the reply is heard.
@@ -433,7 +454,8 @@ class TurnSession:
             gap_p95_ms=reply.gap_p95_ms(),
             barge_in_ms=speaking.barge_in_ms,
             speculations=turn.speculations if turn else 0,
-            end_of_turn_probability=turn.probability if turn else None,
+            end_by_sound=turn.evidence.sound if turn else None,
+            end_by_words=turn.evidence.words if turn else None,
         )
         self._outbox.put(TurnMeasured(now_s(), number, latency))
 
@@ -459,8 +481,10 @@ class TurnSession:
         return np.concatenate([turn.before, self._audio.since(turn.start_sample)])
 
     def _user_turn(self, turn: _OpenTurn) -> UserTurn:
-        speech = len(turn.before) + self._tracker.last_speech_sample - turn.start_sample
-        return UserTurn(turn.number, self._pcm(turn), speech)
+        return UserTurn(turn.number, self._pcm(turn), self._speech_samples(turn))
+
+    def _speech_samples(self, turn: _OpenTurn) -> int:
+        return len(turn.before) + self._tracker.last_speech_sample - turn.start_sample
 
     def _silence_ms(self) -> float:
         return self._ms(self._audio.end - self._tracker.last_speech_sample)
