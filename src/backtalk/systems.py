@@ -71,7 +71,8 @@ class FrameAgent:
     """A `Converter` or `Duplex`, which needs no turn-taking."""
 
     def __init__(self, system: FrameSystem) -> None:
-        self.name, self.details = system.spec.name, {}
+        self.name = system.spec.name
+        self.details: dict[str, Any] = {}
         self._system = system
 
     async def warm_up(self) -> None:
@@ -79,9 +80,7 @@ class FrameAgent:
         spec = self._system.spec
         state = self._system.alloc(1)
         for _ in range(2):
-            self._system.step(
-                state, np.zeros((1, spec.frame_size), np.float32), np.array([True])
-            )
+            self._system.step(state, np.zeros((1, spec.frame_size), np.float32), np.array([True]))
 
     def open_session(self, settings: TurnSettings | None = None) -> FrameSession:
         """A new session; turn settings do not apply to it."""

@@ -1,0 +1,57 @@
+"""The committed latency benchmark: `make bench` writes benchmarks/results/latency-*.{json,png}.
+
+Three runs of `backtalk bench latency`, each in a process of its own and in real time:
+
+- plain: 36 questions; the default agent beside the same agent without speculation.
+- pauses: 24 questions with a pause of 0.2 to 0.6 s in mid-sentence; the default agent, and beside
+  it the same agent deciding by ear alone and by words alone.
+- ladder: what each step saved, from a fixed wait with nothing done early to the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+RUNS: dict[str, tuple[str, list[str]]] = {
+    "plain": ("questions/plain", ["speculate=false"]),
+    "pauses": (
+        "questions/pauses",
+        ["complete_words_probability=0", "complete_sound_probability=0"],
+    ),
+    "ladder": (
+        "questions/plain",
+        [
+            "speculate=false,complete_wait_ms=800",
+            "speculate=false",
+            "hear_ms=160,soft_end_ms=160",
+        ],
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="*", default=list(RUNS), help=f"of {', '.join(RUNS)}")
+    parser.add_argument("--turns", type=int, help="fewer questions, for a quick look")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(exist_ok=True)
+    for name in arguments.runs:
+        folder, variants = RUNS[name]
+        command = [sys.executable, "-m", "backtalk", "bench", "latency", str(HERE / folder)]
+        command += ["--out", str(arguments.out / f"latency-{name}")]
+        for variant in variants:
+            command += ["--compare", variant]
+        if arguments.turns:
+            command += ["--turns", str(arguments.turns)]
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""`backtalk speak`: text to speech, by the same segmenter and voice that an agent replies with."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backtalk.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from backtalk.cascade.protocols import Tts
+
+MAX_CHARS = 4000
+
+_EXAMPLES = """
+Examples:
+
+  backtalk speak "Hello there." --out hello.wav
+
+  backtalk speak - --out page.wav --speed 1.2 < page.txt
+
+  backtalk speak "Hello there." --tts piper --play
+"""
+
+
+def speak(
+    text: Annotated[str, typer.Argument(help="What to say; - reads it from standard input.")],
+    out: Annotated[Path | None, typer.Option(help="WAV file to write.")] = None,
+    tts: Annotated[str, typer.Option(help="Voice plug-in: hibari, piper.")] = "hibari",
+    voice: Annotated[str | None, typer.Option(help="One of the plug-in's voices.")] = None,
+    speed: Annotated[float, typer.Option(help="Pace, 0.5 to 2; 1 is the voice's own.")] = 1.0,
+    play: Annotated[bool, typer.Option("--play", help="Play it through the loudspeaker.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on standard output.")
+    ] = False,
+) -> None:
+    """Say a text, and how long its first sound took."""
+    if out is None and not play:
+        raise ConfigError("nowhere to put the speech: give --out FILE.wav or --play")
+    if out is not None:
+        _check_writable(out)
+    text = _checked(_read(text))
+    chunks = _chunks(text)
+    engine = _build(tts, voice, speed, is_quiet=json)
+    speech = _Speech(engine, chunks)
+    if play:
+        import asyncio
+
+        asyncio.run(_play(speech))
+    else:
+        for _ in speech.pieces():
+            pass
+    if not speech.samples:
+        raise ConfigError(f"the voice found nothing to say in {_short(text)}; give it English text")
+    if out is not None:
+        import numpy as np
+
+        from backtalk.audio.files import write_wav
+
+        write_wav(out, np.concatenate(speech.made), engine.sample_rate)
+    _report(text, out, tts, speech, as_json=json)
+
+
+speak.__doc__ = f"{speak.__doc__}\n{_EXAMPLES}"
+
+
+@dataclass
+class _Speech:
+    """The synthesis of one text, and what it cost.
+
+    Attributes:
+        made: the pieces made so far, float32 [T] each.
+        compute_s: time spent in the voice, without the time a piece waited to be fetched.
+        ttfa_ms: from the text to the first audible sample, the silence before it included.
+    """
+
+    tts: Tts
+    chunks: list[str]
+    made: list[np.ndarray] = field(default_factory=list)
+    compute_s: float = 0.0
+    ttfa_ms: float = 0.0
+
+    @property
+    def samples(self) -> int:
+        return sum(pcm.size for pcm in self.made)
+
+    @property
+    def audio_s(self) -> float:
+        return self.samples / self.tts.sample_rate
+
+    @property
+    def rtf(self) -> float:
+        return self.compute_s / self.audio_s
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """Speak chunk after chunk; float32 [T] at the voice's rate."""
+        from backtalk.audio.level import first_audible_sample
+        from backtalk.stream.cancel import CancelToken
+
+        cancel = CancelToken()
+        started_s = time.perf_counter()
+        for chunk in self.chunks:
+            for spoken in self.tts.speak(chunk, cancel):
+                self.compute_s += time.perf_counter() - started_s
+                if not self.made:
+                    silence = first_audible_sample(spoken.pcm, self.tts.sample_rate) or 0
+                    silence_ms = 1000 * silence / self.tts.sample_rate
+                    self.ttfa_ms = 1000 * self.compute_s + silence_ms
+                self.made.append(spoken.pcm)
+                yield spoken.pcm
+                started_s = time.perf_counter()
+        self.compute_s += time.perf_counter() - started_s
+
+
+async def _play(speech: _Speech) -> None:
+    """Play pieces as they are made, each made on a worker thread."""
+    import asyncio
+
+    from backtalk.audio.device import Speaker
+
+    async with Speaker(speech.tts.sample_rate) as speaker:
+        pieces = speech.pieces()
+        while (pcm := await asyncio.to_thread(next, pieces, None)) is not None:
+            speaker.play(pcm)
+        await speaker.drain()
+
+
+def _read(text: str) -> str:
+    if text != "-":
+        return text
+    try:
+        return sys.stdin.read(MAX_CHARS + 1)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"standard input is not UTF-8 text (byte {error.start})") from error
+
+
+def _checked(text: str) -> str:
+    if len(text) > MAX_CHARS:
+        raise ConfigError(
+            f"the text is longer than the {MAX_CHARS} characters allowed; speak it in parts"
+        )
+    text = text.strip()
+    if not text:
+        raise ConfigError('there is no text to say; try: backtalk speak "Hello there." --play')
+    return text
+
+
+def _check_writable(out: Path) -> None:
+    if out.suffix.lower() != ".wav":
+        raise ConfigError(f"--out {out}: only WAV is written; let the name end in .wav")
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder; give a file name")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it first")
+
+
+def _chunks(text: str) -> list[str]:
+    from backtalk.cascade.plugins import find
+    from backtalk.cascade.speakable import speakable
+
+    segmenter = find("backtalk.segmenter", "clauses")(None)
+    chunks = [speakable(chunk) for chunk in (*segmenter.push(text), *segmenter.flush())]
+    chunks = [chunk for chunk in chunks if chunk]
+    if not chunks:
+        raise ConfigError(f"there is nothing to say in {_short(text)}; give some words")
+    return chunks
+
+
+def _build(tts: str, voice: str | None, speed: float, is_quiet: bool) -> Tts:
+    from rich.console import Console
+
+    from backtalk.cascade.plugins import find
+    from backtalk.models.store import ModelStore
+
+    # Only what was asked for is passed on: a plug-in from elsewhere may know neither.
+    options: dict[str, Any] = {}
+    if voice is not None:
+        options["voice"] = voice
+    if speed != 1.0:
+        options["speed"] = speed
+    build = find("backtalk.tts", tts)
+    with Console(stderr=True, quiet=is_quiet).status(f"loading {tts}"):
+        engine: Tts = build(ModelStore.default(), **options)
+        engine.warm_up()
+    return engine
+
+
+def _report(text: str, out: Path | None, tts: str, speech: _Speech, as_json: bool) -> None:
+    if as_json:
+        from backtalk.machine import describe_machine
+
+        report = {
+            "out": None if out is None else str(out),
+            "text": text,
+            "ttfa_ms": round(speech.ttfa_ms, 1),
+            "rtf": round(speech.rtf, 4),
+            "audio_s": round(speech.audio_s, 3),
+            "sample_rate": speech.tts.sample_rate,
+            "tts": tts,
+            "machine": describe_machine(),
+        }
+        typer.echo(json_text.dumps(report))
+        return
+    where = "played" if out is None else f"wrote {out}"
+    typer.echo(
+        f"{where}: {speech.audio_s:.2f} s of speech, first audio after {speech.ttfa_ms:.0f} ms, "
+        f"rtf {speech.rtf:.3f}"
+    )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")
