@@ -30,6 +30,7 @@ from backtalk.session.responder import (
     SettledTurn,
     Sound,
     UserTurn,
+    WordsSoFar,
 )
 from backtalk.session.turn_session import TurnSession
 from backtalk.stream.cancel import CancelToken
@@ -125,15 +126,15 @@ class FakeConversation:
         self.settled: list[SettledTurn] = []
         self.is_closed = False
 
-    async def hear(self, turn: UserTurn) -> str | None:
+    async def hear(self, turn: UserTurn, *, weighs: bool = True) -> WordsSoFar | None:
         await asyncio.sleep(self.responder.hear_s)
-        return spoken_words(turn.pcm) if self.responder.has_transcript else None
-
-    async def end_probability(self, words: str) -> float | None:
-        await asyncio.sleep(0.03)
-        if not self.responder.judges_words:
+        words = spoken_words(turn.pcm)
+        if not self.responder.has_transcript:
             return None
-        return 0.05 if words.split()[-1] in self.responder.open_words else 0.8
+        if not (weighs and words and self.responder.judges_words):
+            return WordsSoFar(words)
+        await asyncio.sleep(0.03)
+        return WordsSoFar(words, 0.05 if words.split()[-1] in self.responder.open_words else 0.8)
 
     async def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
         r = self.responder

@@ -68,7 +68,10 @@ def words(text: str) -> str:
 def test_what_is_heard_of_the_reply_is_what_was_written(agent: Agent) -> None:
     tail = np.zeros(3200, np.float32)
     questions = [
-        Question("capital", Audio(np.concatenate([spoken("What is the capital of France?"), tail]), 16000)),
+        Question(
+            "capital",
+            Audio(np.concatenate([spoken("What is the capital of France?"), tail]), 16000),
+        ),
         recording("22-how-can-i-manage"),
     ]
     exchanges, recorder = hold(agent, *questions)

@@ -66,7 +66,9 @@ async def test_cutting_in_is_heard_as_such_and_the_agent_falls_silent() -> None:
     assert len(second.reply.split()) == 30
     agent = np.abs(recorder.agent_channel) > 0.1
     cut_s = second.started_s - recorder.began_s
-    between = agent[round((cut_s + 1.0) * RATE) : round((second.speech_end_s - recorder.began_s) * RATE)]
+    between = agent[
+        round((cut_s + 1.0) * RATE) : round((second.speech_end_s - recorder.began_s) * RATE)
+    ]
     assert not between.any()
     assert first.latency is not None
     assert first.latency.barge_in_ms == pytest.approx(306, abs=80)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import numpy as np
 from fakes import (
@@ -48,7 +49,10 @@ async def parts_of(cascade: Cascade, turn: UserTurn = HELLO) -> list:
 async def test_a_turn_becomes_words_text_and_sound_with_every_stage_marked() -> None:
     parts = await parts_of(cascade_of())
     assert [p.text for p in parts if isinstance(p, Heard)] == ["hello"]
-    assert "".join(p.text for p in parts if isinstance(p, Said)) == "It is four. Do you need more time?"
+    assert (
+        "".join(p.text for p in parts if isinstance(p, Said))
+        == "It is four. Do you need more time?"
+    )
     spoken = " ".join(p.text for p in parts if isinstance(p, Sound))
     assert spoken == "It is four. Do you need more time?"
     assert [p.stage for p in parts if isinstance(p, Reached)] == [
@@ -64,9 +68,10 @@ async def test_the_first_chunk_is_spoken_while_the_rest_is_still_being_written()
     tts = FakeTts()
     llm = FakeLlm("One two three four five. " + "And so on and on. " * 10)
     conversation = cascade_of(llm, tts).open()
-    async for part in conversation.respond(HELLO, CancelToken()):
-        if isinstance(part, Sound):
-            break
+    async with aclosing(conversation.respond(HELLO, CancelToken())) as parts:
+        async for part in parts:
+            if isinstance(part, Sound):
+                break
     assert len(tts.spoken) == 1
 
 
@@ -83,7 +88,7 @@ async def test_the_same_words_are_recognised_once_however_often_they_are_asked_f
     heard = await asyncio.gather(conversation.hear(HELLO), conversation.hear(HELLO))
     later = UserTurn(1, np.concatenate([HELLO.pcm, silence(300)]), HELLO.speech_samples)
     _ = [part async for part in conversation.respond(later, CancelToken())]
-    assert heard == ["hello", "hello"]
+    assert [words.text for words in heard if words is not None] == ["hello", "hello"]
     assert cascade.asr.calls == 1
 
 

@@ -91,9 +91,7 @@ class RunningMean:
         for values in state.values():
             values[mask] = 0
 
-    def step(
-        self, state: dict[str, np.ndarray], x: np.ndarray, active: np.ndarray
-    ) -> np.ndarray:
+    def step(self, state: dict[str, np.ndarray], x: np.ndarray, active: np.ndarray) -> np.ndarray:
         state["sum"] += np.where(active, x.mean(axis=1), 0)
         state["n"] += active
         return np.repeat((state["sum"] / np.maximum(state["n"], 1))[:, None], 4, axis=1)

@@ -39,6 +39,7 @@ from backtalk.session.responder import (
     Sound,
     ToolAsked,
     UserTurn,
+    WordsSoFar,
 )
 from backtalk.stream.cancel import CancelToken
 from backtalk.stream.worker import ModelWorker
@@ -116,10 +117,11 @@ def _describe(stage: Any) -> str:
 
 @dataclass
 class _Hearing:
-    """One recognition: of which audio, and its result once there."""
+    """One recognition: of which audio, its result and what the language model makes of it."""
 
     key: tuple[int, int]
-    task: asyncio.Task[Transcript]
+    words: asyncio.Future[Transcript]
+    weight: asyncio.Future[float | None] | None = None
 
 
 @dataclass
@@ -142,36 +144,45 @@ class CascadeConversation:
         self._earlier: tuple[int, Transcript] | None = None
         self._tool_results: dict[str, asyncio.Future[str]] = {}
 
-    async def hear(self, turn: UserTurn) -> str | None:
-        """The words of the turn so far."""
-        return (await self._transcribe(turn)).text
+    async def hear(self, turn: UserTurn, *, weighs: bool = True) -> WordsSoFar | None:
+        """The words of the turn so far, and whether the language model would end them there."""
+        hearing = self._hear(turn)
+        text = (await asyncio.shield(hearing.words)).text
+        return WordsSoFar(text, await self._weigh(hearing, text) if weighs and text else None)
 
-    async def _transcribe(self, turn: UserTurn) -> Transcript:
+    def _hear(self, turn: UserTurn) -> _Hearing:
         """Recognise each stretch of speech once, whoever asks and however often."""
         key = (turn.number, turn.speech_samples)
         if self._hearing is None or self._hearing.key != key:
-            earlier = self._earlier
-            known = earlier[1] if earlier is not None and earlier[0] == turn.number else None
-            asr = self._cascade.asr
-            work = self._cascade.asr_worker.run(asr.transcribe, turn.pcm, known)
-            self._hearing = _Hearing(key, asyncio.ensure_future(work))
-        transcript = await asyncio.shield(self._hearing.task)
+            self._hearing = _Hearing(key, asyncio.ensure_future(self._transcribe(turn)))
+        return self._hearing
+
+    async def _transcribe(self, turn: UserTurn) -> Transcript:
+        number, earlier = self._earlier or (0, None)
+        known = earlier if number == turn.number else None
+        asr = self._cascade.asr
+        transcript = await self._cascade.asr_worker.run(asr.transcribe, turn.pcm, known)
         self._earlier = (turn.number, transcript)
         return transcript
 
-    async def end_probability(self, words: str) -> float | None:
-        """Whether the words are a whole turn, by the language model that will answer them."""
-        return await self._cascade.llm.end_probability(self._prompt(words, []))
+    async def _weigh(self, hearing: _Hearing, text: str) -> float | None:
+        if hearing.weight is None:
+            work = self._cascade.llm.end_probability(self._prompt(text, []))
+            hearing.weight = asyncio.ensure_future(work)
+        return await asyncio.shield(hearing.weight)
 
     async def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
         """Recognise, write and speak; see `Conversation.respond`."""
         began_s = time.perf_counter()
-        text = (await self._transcribe(turn)).text
+        hearing = self._hear(turn)
+        text = (await asyncio.shield(hearing.words)).text
         yield Computed(time.perf_counter() - began_s)
         yield Reached("asr")
         yield Heard(text)
         if not text:
             return
+        # The weighing reads most of the reply's prompt and must not queue behind the reply.
+        await self._weigh(hearing, text)
         self._pending = _Pending(turn.number, text)
         async with aclosing(self.reply_to(text, cancel, self._pending.between)) as parts:
             async for part in parts:
@@ -325,8 +336,10 @@ class CascadeConversation:
     async def close(self) -> None:
         """Nothing is left running for this conversation. Safe to call twice."""
         if self._hearing is not None:
-            self._hearing.task.cancel()
-            await asyncio.gather(self._hearing.task, return_exceptions=True)
+            work = [w for w in (self._hearing.words, self._hearing.weight) if w is not None]
+            for future in work:
+                future.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
 
 
 def build_cascade(

@@ -166,6 +166,10 @@ class OpenAiLlm:
             await stream.aclose()
             await response.aclose()
 
+    async def end_probability(self, messages: Sequence[Message]) -> float | None:
+        """Not known: endpoints do not show what they expect inside a user's message."""
+        return None
+
     async def warm_up(self, messages: Sequence[Message]) -> None:
         """Connect, and let the endpoint see the start of the conversation: one token is asked for.
 

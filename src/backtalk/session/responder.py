@@ -34,6 +34,19 @@ class UserTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class WordsSoFar:
+    """What was recognised of a turn that may go on.
+
+    Attributes:
+        text: its words, empty if there were none.
+        end_probability: how likely the turn is over, by its words alone; None if not judged.
+    """
+
+    text: str
+    end_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """The words the user was heard to say, all of them, empty if there were none."""
 
@@ -104,19 +117,13 @@ class SettledTurn:
 class Conversation(Protocol):
     """One session's slot in a responder."""
 
-    async def hear(self, turn: UserTurn) -> str | None:
+    async def hear(self, turn: UserTurn, *, weighs: bool = True) -> WordsSoFar | None:
         """Recognise the turn so far, so that less is left to do at its end.
 
+        Args:
+            weighs: also judge whether the turn may be over. Not wanted while a reply is heard.
         Returns:
-            Its words, or None if this system has no words for what it hears.
-        """
-        ...
-
-    async def end_probability(self, words: str) -> float | None:
-        """How likely a turn that consists of these words is over, judged by the words alone.
-
-        Returns:
-            0..1, or None if this system cannot tell.
+            None if this system has no words for what it hears.
         """
         ...
 

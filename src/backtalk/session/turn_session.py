@@ -27,7 +27,7 @@ from backtalk.session.backchannel import is_backchannel
 from backtalk.session.detectors import TurnDetector, VoiceActivityDetector
 from backtalk.session.endpoint import EndEvidence, required_silence_ms
 from backtalk.session.reply import Reply
-from backtalk.session.responder import Responder, SettledTurn, UserTurn
+from backtalk.session.responder import Responder, SettledTurn, UserTurn, WordsSoFar
 from backtalk.session.session import checked_pcm
 from backtalk.session.settings import TurnSettings
 from backtalk.session.speaking import Speaking
@@ -72,7 +72,6 @@ class _OpenTurn:
     words: str | None = None
     heard_until: int = -1
     is_hearing: bool = False
-    is_weighing: bool = False
     evidence: EndEvidence = field(default_factory=EndEvidence)
     asked_until: int = -1
     judge_at_ms: float = 0.0
@@ -237,7 +236,7 @@ class TurnSession:
             return True
         if self._tracker.may_be_speaking:
             return False
-        is_asking = turn.is_weighing or (self._detector is not None and turn.evidence.sound is None)
+        is_asking = turn.is_hearing or (self._detector is not None and turn.evidence.sound is None)
         wait_ms = required_silence_ms(turn.evidence, self._settings)
         return self._silence_ms() >= (self._settings.incomplete_wait_ms if is_asking else wait_ms)
 
@@ -305,34 +304,24 @@ class TurnSession:
         self._start(self._heard(turn, self._user_turn(turn)))
 
     async def _heard(self, turn: _OpenTurn, user_turn: UserTurn) -> None:
+        is_overlap = self._speaking is not None
+        heard: WordsSoFar | None = None
         try:
-            words = await self._conversation.hear(user_turn)
+            heard = await self._conversation.hear(user_turn, weighs=not is_overlap)
         except BacktalkError as error:
             self._report(error)
-            words = None
         finally:
             turn.is_hearing = False
         if self._open is not turn:
             return
+        words = heard.text if heard is not None else None
         if words is not None and words != turn.words:
             self._outbox.put(UserTranscript(now_s(), turn.number, words, final=False))
         turn.words = words
         if self._speaking is not None:
             self._judge_overlap(turn, self._speaking, words)
-        elif words and self._is_about(user_turn):
-            await self._weigh_words(turn, user_turn, words)
-
-    async def _weigh_words(self, turn: _OpenTurn, user_turn: UserTurn, words: str) -> None:
-        turn.is_weighing = True
-        try:
-            probability = await self._conversation.end_probability(words)
-        except BacktalkError as error:
-            self._report(error)
-            return
-        finally:
-            turn.is_weighing = False
-        if self._open is turn and self._is_about(user_turn):
-            turn.evidence.words = probability
+        elif heard is not None and self._is_about(user_turn):
+            turn.evidence.words = heard.end_probability
             self._try_commit()
 
     def _is_about(self, user_turn: UserTurn) -> bool:
@@ -411,11 +400,11 @@ class TurnSession:
             # They had not finished: the new words belong to the turn before.
             turn.before = self._ended_pcm
             turn.number, self._turns = speaking.number, speaking.number
-            turn.heard_until = -1
         else:
             self._settle(speaking, text, is_complete=False)
         self._outbox.put(ReplyInterrupted(now_s(), speaking.number, heard, text, turn.goes_on))
         turn.speculations += 1 if turn.goes_on else 0
+        turn.heard_until = -1  # hear it again as a turn, with all of its words
 
     def _discard_overlap(self, turn: _OpenTurn, speaking: Speaking, reason: str) -> None:
         self._discard(turn, reason)
