@@ -345,7 +345,7 @@ def check(store: ModelStore) -> int:
 
     from backtalk.cascade.whisper_asr import build_whisper_asr
 
-    asr = build_whisper_asr(store, model="whisper-base")
+    asr = build_whisper_asr(store, model="whisper-base", windowed=False)
     misheard = 0
     for question in questions():
         pcm, _ = soundfile.read(ROOT / question.path, dtype="float32")

@@ -47,7 +47,7 @@ async def test_every_question_is_answered_in_order_and_measured_in_the_recording
     ]
     for exchange in exchanges:
         assert exchange.reply.split() == ["one", "two", "three", "four", "five"]
-        assert exchange.ttfa_ms == pytest.approx(160 + 50 + 150, abs=50)
+        assert exchange.ttfa_ms == pytest.approx(TurnSettings().soft_end_ms + 50 + 150, abs=50)
         assert sum(exchange.stages_ms().values()) == pytest.approx(exchange.ttfa_ms)
         assert not exchange.was_cut
     # Each side is on its own channel: nobody speaks at the same time here.

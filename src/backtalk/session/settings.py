@@ -18,7 +18,8 @@ class TurnSettings:
         speech_start_ms: speech needed before a turn is opened.
         pre_roll_ms: audio kept from before that, so that no first consonant is lost.
 
-    Ending a turn:
+    Ending a turn (silence is counted from the last frame the VAD takes for speech, which ends
+    about 100 ms after the last sample above -45 dBFS):
         hear_ms: silence after which what was said so far is recognised.
         soft_end_ms: silence after which a reply is begun, unheard.
         complete_wait_ms: silence after which a turn that is complete by sound and words is over.
@@ -52,10 +53,10 @@ class TurnSettings:
     speech_start_ms: int = 64
     pre_roll_ms: int = 320
 
-    hear_ms: int = 64
-    soft_end_ms: int = 160
-    complete_wait_ms: int = 200
-    incomplete_wait_ms: int = 800
+    hear_ms: int = 32
+    soft_end_ms: int = 64
+    complete_wait_ms: int = 128
+    incomplete_wait_ms: int = 700
     complete_sound_probability: float = 0.3
     complete_words_probability: float = 0.25
     speculate: bool = True
@@ -65,7 +66,7 @@ class TurnSettings:
     barge_in_ms: int = 256
     barge_in_certain_ms: int = 800
     backchannel_max_ms: int = 500
-    reopen_heard_ms: int = 400
+    reopen_heard_ms: int = 600
     reopen_within_ms: int = 1500
 
     max_unplayed_ms: int = 400
