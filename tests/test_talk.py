@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from backtalk.audio.files import Audio
+from backtalk.audio.recorder import ConversationRecorder
+from backtalk.session.settings import TurnSettings
+from backtalk.session.turn_session import TurnSession
+from backtalk.talk import Exchange, Question, RecordedConversation
 from fakes import (
     RATE,
     FakeResponder,
@@ -12,12 +18,6 @@ from fakes import (
     silence,
     word,
 )
-
-from backtalk.audio.files import Audio
-from backtalk.audio.recorder import ConversationRecorder
-from backtalk.session.settings import TurnSettings
-from backtalk.session.turn_session import TurnSession
-from backtalk.talk import Exchange, Question, RecordedConversation
 
 
 def question(*pieces: np.ndarray, name: str = "q", cuts_in_ms: float | None = None) -> Question:
@@ -83,7 +83,7 @@ async def test_a_recording_of_silence_is_passed_over_and_the_next_one_answered()
 
 
 async def test_a_reply_that_starts_inside_a_question_counts_as_a_cut() -> None:
-    hesitant = question(word("what", 300), silence(700), word("time", 600), name="hesitant")
+    hesitant = question(word("what", 300), silence(600), word("time", 600), name="hesitant")
     exchanges, _ = await hold(hesitant)
     assert exchanges[0].was_cut
     assert exchanges[0].transcript == "what time"

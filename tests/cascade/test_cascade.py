@@ -6,16 +6,6 @@ import asyncio
 from contextlib import aclosing
 
 import numpy as np
-from fakes import (
-    FakeAsr,
-    FakeLlm,
-    FakeTts,
-    FakeTurnDetector,
-    FakeVad,
-    silence,
-    talk,
-    word,
-)
 
 from backtalk.cascade.cascade import Cascade
 from backtalk.cascade.protocols import Message, ToolRequest
@@ -34,6 +24,16 @@ from backtalk.session.settings import TurnSettings
 from backtalk.session.turn_session import TurnSession
 from backtalk.stream.cancel import CancelToken
 from backtalk.stream.events import ReplyInterrupted, SessionError, ToolCall, TurnMeasured
+from fakes import (
+    FakeAsr,
+    FakeLlm,
+    FakeTts,
+    FakeTurnDetector,
+    FakeVad,
+    silence,
+    talk,
+    word,
+)
 
 HELLO = UserTurn(1, np.concatenate([word("hello", 300), silence(200)]), 4800)
 

@@ -6,16 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import (
-    OUT_RATE,
-    FakeResponder,
-    FakeTurnDetector,
-    FakeVad,
-    silence,
-    speak_into,
-    talk,
-    word,
-)
 
 from backtalk.errors import AudioError, ConfigError, SessionClosedError
 from backtalk.session.settings import TurnSettings
@@ -34,6 +24,16 @@ from backtalk.stream.events import (
     UserSpeechStarted,
     UserTranscript,
     UserTurnEnded,
+)
+from fakes import (
+    OUT_RATE,
+    FakeResponder,
+    FakeTurnDetector,
+    FakeVad,
+    silence,
+    speak_into,
+    talk,
+    word,
 )
 
 SETTINGS = TurnSettings()

@@ -67,8 +67,9 @@ def draw_conversation(
         user, agent: float32 [T] at `sample_rate`.
     """
     plt = _pyplot()
+    rows = max(1, len(turns))
     figure, (line, fall) = plt.subplots(
-        2, 1, figsize=(13, 3.4 + 0.45 * max(1, len(turns))), height_ratios=[3, max(1, len(turns))]
+        2, 1, figsize=(13, 3.6 + 0.45 * rows), height_ratios=[4, 1.2 + rows], layout="constrained"
     )
     seconds = np.arange(0, len(user), max(1, sample_rate // 200)) / sample_rate
     for pcm, offset, colour, name in (
@@ -94,7 +95,6 @@ def draw_conversation(
     line.set_yticks([-1, 1], ["agent", "user"])
     line.set_title(title, loc="left", fontsize=11)
     _draw_waterfall(fall, turns)
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -125,7 +125,9 @@ def _draw_waterfall(axes: Any, turns: Sequence[TurnPicture]) -> None:
     used = [s for s in STAGES if any(t.stages_ms.get(s) for t in turns)]
     handles = [axes.barh(0, 0, color=COLOURS[s], label=s.replace("_", " ")) for s in used]
     if handles:
-        axes.legend(handles=handles, fontsize=7, ncols=len(used), loc="lower right", frameon=False)
+        axes.figure.legend(
+            handles=handles, fontsize=8, ncols=len(used), loc="outside lower center", frameon=False
+        )
 
 
 def draw_percentiles(
@@ -141,7 +143,11 @@ def draw_percentiles(
     """
     plt = _pyplot()
     figure, (fall, curve) = plt.subplots(
-        1, 2, figsize=(13, 2.6 + 0.5 * len(variants)), width_ratios=[3, 2]
+        1,
+        2,
+        figsize=(14, 2.8 + 0.5 * len(variants)),
+        width_ratios=[3, 2],
+        layout="constrained",
     )
     rows = []
     for name, turns in variants.items():
@@ -160,6 +166,5 @@ def draw_percentiles(
     curve.set(xlabel="time to first audio, ms", ylabel="share of turns", ylim=(0, 1.02))
     curve.grid(alpha=0.3)
     curve.legend(fontsize=8, loc="lower right")
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
