@@ -1,4 +1,4 @@
-"""The default agent, real models, real questions: it is heard, and what it says is what it wrote."""
+"""The default agent, real models, real questions: what it says is what it wrote."""
 
 from __future__ import annotations
 

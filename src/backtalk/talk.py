@@ -10,6 +10,7 @@ written down on its true time line.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -77,6 +78,9 @@ class Exchange:
         was_cut: the agent was heard while the question was still being spoken.
         was_interrupted: the user cut the reply short.
         errors: what went wrong, one line each.
+        loop_cpu_ms: processor time of the event loop's thread from the last audible sample of the
+            question to the first audible one of the reply: what the pipeline itself costs, its
+            VAD included, its other models not.
     """
 
     question: str
@@ -87,6 +91,7 @@ class Exchange:
     was_cut: bool = False
     was_interrupted: bool = False
     errors: list[str] = field(default_factory=list)
+    loop_cpu_ms: float | None = None
     started_s: float = 0.0
     speech_end_s: float = 0.0
 
@@ -149,6 +154,7 @@ class RecordedConversation:
         self._of_turn: dict[int, Exchange] = {}
         self._changed = asyncio.Event()
         self._audible_at_s: float | None = None
+        self._cpu_at_zero_s: float | None = None
         self._open_turns = 0
         self._last_sign_s = 0.0
         self._fed_until_s = 0.0
@@ -177,7 +183,7 @@ class RecordedConversation:
         end = last_audible_sample(pcm, rate)
         exchange = Exchange(question.name, started_s=self._fed_until_s)
         exchange.speech_end_s = self._fed_until_s + (end if end is not None else len(pcm)) / rate
-        self._exchange, self._audible_at_s = exchange, None
+        self._exchange, self._audible_at_s, self._cpu_at_zero_s = exchange, None, None
         self._exchanges.append(exchange)
         self._last_sign_s = exchange.started_s + len(pcm) / rate
         await self._feed(pcm)
@@ -211,8 +217,13 @@ class RecordedConversation:
             chunk = pcm[at : at + size]
             self._recorder.user(self._fed_until_s, chunk, rate)
             self._fed_until_s += len(chunk) / rate
+            if self._cpu_at_zero_s is None and self._is_past_question():
+                self._cpu_at_zero_s = time.thread_time()
             await asyncio.sleep(max(0.0, self._fed_until_s - now_s()))
             await self._session.feed(chunk)
+
+    def _is_past_question(self) -> bool:
+        return self._exchange is not None and self._fed_until_s >= self._exchange.speech_end_s
 
     async def _listen(self) -> None:
         async for event in self._session.events():
@@ -240,6 +251,9 @@ class RecordedConversation:
                 audible = first_audible_sample(event.pcm, self._session.sample_rate_out)
                 if self._audible_at_s is None and audible is not None:
                     self._audible_at_s = at_s
+                    if self._cpu_at_zero_s is not None:
+                        cpu_s = time.thread_time() - self._cpu_at_zero_s
+                        exchange.loop_cpu_ms = 1000 * cpu_s
             case ReplyPaused():
                 self._speaker.drop()
             case ReplyInterrupted():

@@ -187,6 +187,19 @@ async def test_a_language_model_that_dies_keeps_what_was_said_and_the_next_turn_
     assert measured[1].ttfa_ms is not None
 
 
+async def test_a_reply_that_cannot_be_spoken_is_an_error_and_not_a_silence() -> None:
+    session = TurnSession(
+        cascade_of(FakeLlm("\U0001f30d \U0001f30d **")),
+        FakeVad(),
+        FakeTurnDetector(),
+        TurnSettings(),
+    )
+    events = await talk(session, word("hello", 400), silence(3000))
+    errors = [e for e in events if isinstance(e, SessionError)]
+    assert [e.stage for e in errors] == ["llm"]
+    assert "nothing in it that can be spoken" in errors[0].message
+
+
 async def test_a_voice_that_fails_is_reported_as_such() -> None:
     session = TurnSession(
         cascade_of(tts=FakeTts(fail_on="four")), FakeVad(), FakeTurnDetector(), TurnSettings()

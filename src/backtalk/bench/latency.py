@@ -63,6 +63,7 @@ class VariantResult:
         """For JSON."""
         rtfs = [e.latency.rtf for e in self.answered if e.latency is not None]
         rtf = percentiles(value for value in rtfs if value is not None)
+        cpu = percentiles(e.loop_cpu_ms for e in self.answered if e.loop_cpu_ms is not None)
         return {
             "variant": self.variant.name,
             "questions": len(self.exchanges),
@@ -75,6 +76,7 @@ class VariantResult:
                 e.latency.speculations for e in self.answered if e.latency
             ),
             "rtf": rtf.as_dict(4) if rtf else None,
+            "pipeline_cpu_ms": cpu.as_dict(2) if cpu else None,
             "stages_ms": {name: p.as_dict() for name, p in self.stats().items()},
             "turns": [
                 {

@@ -27,6 +27,8 @@ from backtalk.cascade.protocols import (
     Tts,
 )
 from backtalk.cascade.speakable import speakable
+from backtalk.cascade.speakable import warm_up as warm_up_speakable
+from backtalk.errors import StageError
 from backtalk.models.store import ModelStore
 from backtalk.session.responder import (
     Computed,
@@ -92,6 +94,7 @@ class Cascade:
         """Two whole replies to a question of its own making, unheard."""
         await self.asr_worker.run(self.asr.warm_up)
         await self.tts_worker.run(self.tts.warm_up)
+        await self.tts_worker.run(warm_up_speakable)
         await self.llm.warm_up([Message("system", self.system_prompt)])
         for _ in range(2):
             conversation = self.open()
@@ -223,6 +226,12 @@ class CascadeConversation:
                             yield Reached("tts_first_audio")
                         yield part
             await writer  # raises what the writer raised
+            if is_first and not cancel.is_cancelled:
+                raise StageError(
+                    "llm",
+                    f"{_describe(self._cascade.llm)} wrote a reply with nothing in it that can be "
+                    "spoken; ask again, or use a better model",
+                )
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)

@@ -147,7 +147,8 @@ def _print(results: list[VariantResult], found: dict[str, object], out: Path | N
             f"{result.variant.name}: {summary['answered']} of {summary['questions']} answered, "
             f"{len(summary['cut'])} cut, {summary['underruns']} underruns, "
             f"{summary['speculations_thrown_away']} speculations thrown away, "
-            f"rtf p50 {summary['rtf']['p50'] if summary['rtf'] else '-'}",
+            f"rtf p50 {summary['rtf']['p50'] if summary['rtf'] else '-'}, the pipeline itself "
+            f"{summary['pipeline_cpu_ms']['p50'] if summary['pipeline_cpu_ms'] else '-'} ms a turn",
             highlight=False,
         )
     if found["overhead"]:
