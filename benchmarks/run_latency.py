@@ -18,19 +18,17 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-RUNS: dict[str, tuple[str, list[str]]] = {
-    "plain": ("questions/plain", ["speculate=false"]),
+RUNS: dict[str, tuple[str, list[str], list[str]]] = {
+    "plain": ("questions/plain", ["speculate=false"], []),
     "pauses": (
         "questions/pauses",
         ["complete_words_probability=0", "complete_sound_probability=0"],
+        [],
     ),
     "ladder": (
         "questions/plain",
-        [
-            "speculate=false,complete_wait_ms=800",
-            "speculate=false",
-            "hear_ms=160,soft_end_ms=160",
-        ],
+        ["speculate=false,complete_wait_ms=700", "speculate=false", "hear_ms=64"],
+        ["--turns", "18"],
     ),
 }
 
@@ -43,13 +41,12 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(exist_ok=True)
     for name in arguments.runs:
-        folder, variants = RUNS[name]
+        folder, variants, options = RUNS[name]
         command = [sys.executable, "-m", "backtalk", "bench", "latency", str(HERE / folder)]
         command += ["--out", str(arguments.out / f"latency-{name}")]
         for variant in variants:
             command += ["--compare", variant]
-        if arguments.turns:
-            command += ["--turns", str(arguments.turns)]
+        command += ["--turns", str(arguments.turns)] if arguments.turns else options
         subprocess.run(command, check=True)
 
 

@@ -75,7 +75,7 @@ def test_what_is_heard_of_the_reply_is_what_was_written(agent: Agent) -> None:
         recording("22-how-can-i-manage"),
     ]
     exchanges, recorder = hold(agent, *questions)
-    asr = build_whisper_asr(ModelStore.default(), model="whisper-base", windowed=False)
+    asr = build_whisper_asr(ModelStore.default(), model="whisper-base")
     agent_channel = recorder.agent_channel
     starts = [round((e.speech_end_s - (recorder.began_s or 0)) * 16000) for e in exchanges]
     ends = [*starts[1:], len(agent_channel)]

@@ -54,7 +54,7 @@ def latency(
         bool,
         typer.Option("--realtime/--fast", help="--fast skips the silences instead of waiting."),
     ] = True,
-    max_tokens: Annotated[int, typer.Option(help="Length of a reply, to keep the run short.")] = 32,
+    max_tokens: Annotated[int, typer.Option(help="Length of a reply, to keep the run short.")] = 16,
     system: SystemOption = "cascade",
     asr: AsrOption = None,
     llm: LlmOption = None,

@@ -223,10 +223,11 @@ class TurnSession:
                 self._hear(turn)
         silence_ms = self._silence_ms()
         if turn.is_forced or not self._tracker.may_be_speaking:
-            if settings.speculate and silence_ms >= settings.hear_ms:
-                self._hear(turn)
-            if silence_ms >= settings.soft_end_ms or turn.is_forced:
+            if silence_ms >= settings.hear_ms:
                 self._ask_detector(turn)
+                if settings.speculate:
+                    self._hear(turn)
+            if silence_ms >= settings.soft_end_ms or turn.is_forced:
                 if turn.draft is None and (settings.speculate or self._is_over(turn)):
                     self._begin_draft(turn)
         self._try_commit()
@@ -420,8 +421,12 @@ class TurnSession:
         if reply.transcript == "":
             self._outbox.put(TurnDiscarded(now_s(), speaking.number, "noise"))
         else:
-            heard_text = reply.text_until(reply.produced_samples)
-            self._settle(speaking, heard_text, is_complete=reply.error is None)
+            # A whole reply is remembered as it was written: the language model's prompt cache
+            # then knows it.
+            is_complete = reply.error is None
+            spoken = reply.text_until(reply.produced_samples)
+            written = "".join(reply.said).strip()
+            self._settle(speaking, written if is_complete else spoken, is_complete=is_complete)
             if reply.error is not None and not reply.produced_samples:
                 self._outbox.put(TurnDiscarded(now_s(), speaking.number, "failed"))
         self._quiet_since_s = now_s()
