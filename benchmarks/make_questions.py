@@ -343,13 +343,13 @@ def check(store: ModelStore) -> int:
     """Print what Whisper base hears in each file; return how many files it mishears."""
     import jiwer
 
-    from backtalk.cascade.whisper_asr import build_whisper_asr
+    from backtalk.cascade.whisper_model import WINDOW_S, WhisperModel
 
-    asr = build_whisper_asr(store, model="whisper-base", windowed=False)
+    model = WhisperModel(store.require("whisper-base"))
     misheard = 0
     for question in questions():
         pcm, _ = soundfile.read(ROOT / question.path, dtype="float32")
-        heard = asr.transcribe(pcm).text
+        heard = model.hear_wide(pcm, WINDOW_S).text
         wer = jiwer.wer(plain_words(question.text), plain_words(heard) or "-")
         misheard += wer > 0
         print(f"{wer:5.2f}  {question.path}: {heard}")

@@ -1,4 +1,4 @@
-"""What is known about the texts Whisper writes: loops, stage directions and words out of silence."""
+"""What Whisper writes besides the words: loops, stage directions and phrases out of silence."""
 
 from __future__ import annotations
 
