@@ -33,7 +33,7 @@ demo: models ## hold a three-turn spoken conversation; leaves it in demo/
 	@echo "Listen to demo/conversation.wav (you left, the agent right) and open demo/timeline.png."
 
 test: setup ## run the default suite: unit tests and tests on the real default models
-	$(BACKTALK) models get --set eval
+	$(BACKTALK) models get --set eval piper-joe
 	$(BIN)/python -m pytest
 
 test-fast: setup ## run the unit tests alone: no models, no network, no waiting

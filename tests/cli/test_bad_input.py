@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -97,6 +98,25 @@ def test_a_damaged_model_is_found_before_it_is_loaded(tmp_path: Path, tone: Path
     (model / "silero_vad.onnx").write_bytes(b"short")
     result = backtalk("talk", tone, BACKTALK_MODELS=str(tmp_path / "store"))
     assert_refused(result, "backtalk models get")
+
+
+@pytest.mark.models
+def test_an_endpoint_that_refuses_is_found_before_the_conversation(tone: Path) -> None:
+    url = "http://127.0.0.1:9/v1"
+    result = backtalk("talk", tone, "--fast", "--llm-url", url, "--llm-model", "any")
+    assert_refused(result, "127.0.0.1:9")
+
+
+@pytest.mark.models
+def test_silence_and_noise_are_no_errors_and_get_no_reply(tmp_path: Path) -> None:
+    noise = 0.05 * np.random.default_rng(0).standard_normal(32000)
+    for name, pcm in (("silence", np.zeros(32000)), ("noise", noise)):
+        write_wav(tmp_path / f"{name}.wav", pcm.astype(np.float32), 16000)
+    files = [tmp_path / "silence.wav", tmp_path / "noise.wav"]
+    result = backtalk("talk", *files, "--fast", "--json")
+    assert result.returncode == 0, result.stderr
+    turns = json.loads(result.stdout)["turns"]
+    assert [(turn["transcript"], turn["ttfa_ms"]) for turn in turns] == [("", None)] * 2
 
 
 def test_a_bench_folder_without_recordings_is_refused(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ async def test_a_reply_begun_in_a_pause_is_thrown_away_and_never_heard() -> None
     assert conversation.responses == ["what time", "what time please"]
     assert conversation.finished == ["what time please"]
     assert of(events, TurnMeasured)[0].latency.speculations == 1
+    assert not session._replies  # nothing of it is kept
     assert {e.turn for e in of(events, ReplyAudio)} == {1}
 
 

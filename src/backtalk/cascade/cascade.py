@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from backtalk.cascade.plugins import find
 from backtalk.cascade.prompt import SPOKEN_STYLE_PROMPT
@@ -45,6 +45,8 @@ from backtalk.session.responder import (
 )
 from backtalk.stream.cancel import CancelToken
 from backtalk.stream.worker import ModelWorker
+
+T = TypeVar("T")
 
 TOOL_TIMEOUT_S = 60.0
 MAX_TOOL_ROUNDS = 4
@@ -144,6 +146,7 @@ class CascadeConversation:
         self.history: list[Message] = []
         self._pending: _Pending | None = None
         self._hearing: _Hearing | None = None
+        self._work: set[asyncio.Future[Any]] = set()
         self._earlier: tuple[int, Transcript] | None = None
         self._tool_results: dict[str, asyncio.Future[str]] = {}
 
@@ -157,7 +160,7 @@ class CascadeConversation:
         """Recognise each stretch of speech once, whoever asks and however often."""
         key = (turn.number, turn.speech_samples)
         if self._hearing is None or self._hearing.key != key:
-            self._hearing = _Hearing(key, asyncio.ensure_future(self._transcribe(turn)))
+            self._hearing = _Hearing(key, self._start(self._transcribe(turn)))
         return self._hearing
 
     async def _transcribe(self, turn: UserTurn) -> Transcript:
@@ -171,8 +174,15 @@ class CascadeConversation:
     async def _weigh(self, hearing: _Hearing, text: str) -> float | None:
         if hearing.weight is None:
             work = self._cascade.llm.end_probability(self._prompt(text, []))
-            hearing.weight = asyncio.ensure_future(work)
+            hearing.weight = self._start(work)
         return await asyncio.shield(hearing.weight)
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Work that goes on even if the caller that first asked for it has gone."""
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
 
     async def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
         """Recognise, write and speak; see `Conversation.respond`."""
@@ -344,11 +354,10 @@ class CascadeConversation:
 
     async def close(self) -> None:
         """Nothing is left running for this conversation. Safe to call twice."""
-        if self._hearing is not None:
-            work = [w for w in (self._hearing.words, self._hearing.weight) if w is not None]
-            for future in work:
-                future.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
+        work = list(self._work)
+        for future in work:
+            future.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
 
 def build_cascade(

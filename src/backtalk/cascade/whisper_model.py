@@ -12,9 +12,10 @@ rest of the 30 s, every second one of them. `benchmarks/asr_window.py` compares 
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Hypothesis:
         is_unended: the decoder was stopped before it ended the text.
         no_speech_probability: that nobody speaks, 0..1.
         mean_log_probability: of the tokens and the end mark, natural logarithm.
+        encode_ms: time that features and encoder took.
+        decode_ms: time that the decoder took.
     """
 
     text: str
@@ -52,6 +55,8 @@ class Hypothesis:
     is_unended: bool
     no_speech_probability: float
     mean_log_probability: float
+    encode_ms: float = 0.0
+    decode_ms: float = 0.0
 
 
 class WhisperModel:
@@ -84,14 +89,20 @@ class WhisperModel:
             )
         self._silence = self._encode(_voice_then_silence())
 
-    def hear(self, pcm: np.ndarray) -> Hypothesis:
+    def hear(
+        self,
+        pcm: np.ndarray,
+        padding_s: float = OWN_PADDING_S,
+        stride: int = BORROWED_STRIDE,
+    ) -> Hypothesis:
         """Recognise with borrowed silence.
 
         Args:
             pcm: float32 [T] at 16 kHz, finite, up to about 25 s.
+            padding_s: seconds of silence encoded with it.
+            stride: the decoder is shown every `stride`-th of the kept states.
         """
-        own = self._encode(_padded(pcm, OWN_PADDING_S))
-        return self._decode(self._with_borrowed_silence(own), _max_tokens(pcm))
+        return self._timed(pcm, padding_s, stride)
 
     def hear_wide(self, pcm: np.ndarray, padding_s: float = WIDE_PADDING_S) -> Hypothesis:
         """Recognise with real padding, which takes about three times as long.
@@ -100,20 +111,34 @@ class WhisperModel:
             pcm: float32 [T] at 16 kHz, finite.
             padding_s: seconds of silence behind it; the window is cut at 30 s.
         """
-        return self._decode(self._encode(_padded(pcm, padding_s)), _max_tokens(pcm))
+        return self._timed(pcm, padding_s, None)
+
+    def _timed(self, pcm: np.ndarray, padding_s: float, stride: int | None) -> Hypothesis:
+        began_s = time.perf_counter()
+        states = self._encode(_padded(pcm, padding_s))
+        encoded_s = time.perf_counter()
+        if stride is not None:
+            states = self._with_borrowed_silence(states, stride)
+        heard = self._decode(states, _max_tokens(pcm))
+        decoded_s = time.perf_counter()
+        return replace(
+            heard,
+            encode_ms=1000 * (encoded_s - began_s),
+            decode_ms=1000 * (decoded_s - encoded_s),
+        )
 
     def text_of(self, tokens: Sequence[int]) -> str:
         """What the tokens spell."""
         text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
         return text
 
-    def _with_borrowed_silence(self, own: np.ndarray) -> np.ndarray:
+    def _with_borrowed_silence(self, own: np.ndarray, stride: int) -> np.ndarray:
         """Append kept states: float32 [1, N, width] becomes [1, N + borrowed, width].
 
         Each keeps its place in the 30 s, as the encoder marks every state with its position.
         """
         first = max(own.shape[1], _VOICE_STATES)
-        return np.concatenate([own, self._silence[:, first::BORROWED_STRIDE]], axis=1)
+        return np.concatenate([own, self._silence[:, first::stride]], axis=1)
 
     def _encode(self, pcm: np.ndarray) -> np.ndarray:
         """Encoder states of float32 [T]: float32 [1, T // 320, width]."""

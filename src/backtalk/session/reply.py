@@ -78,6 +78,10 @@ class Reply:
         self._cancel.cancel()
         self._task.cancel()
 
+    def when_ended(self, callback: Callable[[Reply], None]) -> None:
+        """Call back once nothing works on it any more, made, failed or cancelled."""
+        self._task.add_done_callback(lambda _: callback(self))
+
     async def closed(self) -> None:
         """Wait until its task has ended."""
         await asyncio.gather(self._task, return_exceptions=True)

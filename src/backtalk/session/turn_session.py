@@ -181,7 +181,7 @@ class TurnSession:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(reply.closed() for reply in self._replies))
+        await asyncio.gather(*[reply.closed() for reply in self._replies])
         await self._conversation.close()
         self._detector_worker.close()
         self._outbox.close()
@@ -217,9 +217,12 @@ class TurnSession:
         if self._tracker.is_speaking and not turn.is_forced:
             if self._ms(self._audio.end - max(turn.start_sample, 0)) >= settings.max_turn_ms:
                 turn.is_forced = True
-            elif self._ms(
-                self._tracker.last_speech_sample - max(turn.heard_until, turn.onset_sample)
-            ) >= (settings.partial_every_ms):
+            elif (
+                self._ms(
+                    self._tracker.last_speech_sample - max(turn.heard_until, turn.onset_sample)
+                )
+                >= settings.partial_every_ms
+            ):
                 self._hear(turn)
         silence_ms = self._silence_ms()
         if turn.is_forced or not self._tracker.may_be_speaking:
@@ -272,6 +275,7 @@ class TurnSession:
             self._on_reply_changed,
         )
         self._replies.add(turn.draft)
+        turn.draft.when_ended(self._replies.discard)
 
     def _drop_draft(self, turn: _OpenTurn) -> None:
         if turn.draft is not None:
@@ -287,8 +291,6 @@ class TurnSession:
         self._outbox.put(TurnDiscarded(now_s(), turn.number, reason))
 
     def _on_reply_changed(self, reply: Reply) -> None:
-        if reply.is_made:
-            self._replies.discard(reply)
         if self._speaking is not None and self._speaking.reply is reply:
             self._speaking.changed()
         else:
