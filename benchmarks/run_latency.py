@@ -19,16 +19,16 @@ HERE = Path(__file__).parent
 
 
 RUNS: dict[str, tuple[str, list[str], list[str]]] = {
-    "plain": ("questions/plain", ["speculate=false"], []),
+    "plain": ("questions/plain", ["speculate=false"], ["--turns", "30"]),
     "pauses": (
         "questions/pauses",
         ["complete_words_probability=0", "complete_sound_probability=0"],
-        [],
+        ["--fast"],
     ),
     "ladder": (
         "questions/plain",
         ["speculate=false,complete_wait_ms=700", "speculate=false", "hear_ms=64"],
-        ["--turns", "12"],
+        ["--fast", "--turns", "18"],
     ),
 }
 
@@ -46,7 +46,8 @@ def main() -> None:
         command += ["--out", str(arguments.out / f"latency-{name}")]
         for variant in variants:
             command += ["--compare", variant]
-        command += ["--turns", str(arguments.turns)] if arguments.turns else options
+        command += ["--max-tokens", "10", *options]
+        command += ["--turns", str(arguments.turns)] if arguments.turns else []
         subprocess.run(command, check=True)
 
 

@@ -48,23 +48,23 @@ class TurnAgent:
         turn_detector: TurnDetector | None,
     ) -> None:
         self.name, self.details = responder.spec.name, responder.spec.details
-        self._responder = responder
-        self._vad = vad
-        self._turn_detector = turn_detector
+        self.responder = responder
+        self.vad = vad
+        self.turn_detector = turn_detector
 
     async def warm_up(self) -> None:
         """Two replies, unheard."""
-        if self._turn_detector is not None:
-            self._turn_detector.warm_up()
-        await self._responder.warm_up()
+        if self.turn_detector is not None:
+            self.turn_detector.warm_up()
+        await self.responder.warm_up()
 
     def open_session(self, settings: TurnSettings | None = None) -> TurnSession:
         """A new session with an empty memory."""
-        return TurnSession(self._responder, self._vad, self._turn_detector, settings)
+        return TurnSession(self.responder, self.vad, self.turn_detector, settings)
 
     async def close(self) -> None:
         """Free the models. Safe to call twice."""
-        await self._responder.close()
+        await self.responder.close()
 
 
 class FrameAgent:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import numpy as np
@@ -16,9 +18,9 @@ from backtalk.audio.resample import resample
 from backtalk.cascade.hibari_tts import build_hibari_tts
 from backtalk.cascade.protocols import Transcript
 from backtalk.cascade.whisper_asr import WhisperAsr, build_whisper_asr
-from backtalk.cascade.whisper_model import WINDOW_S, WhisperModel
+from backtalk.cascade.whisper_model import WINDOW_S, Hypothesis, WhisperModel
 from backtalk.cascade.whisper_text import clean, is_suspect, repetition, without_loop
-from backtalk.errors import ConfigError, ModelError
+from backtalk.errors import ConfigError, ModelError, StageError
 from backtalk.models.store import ModelStore
 from backtalk.stream.cancel import CancelToken
 
@@ -36,10 +38,10 @@ def spoken(text: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def asr() -> Iterator[WhisperAsr]:
+def asr() -> WhisperAsr:
     recogniser = build_whisper_asr(ModelStore.default())
     recogniser.warm_up()
-    yield recogniser
+    return recogniser
 
 
 def test_a_text_without_a_loop_is_left_alone() -> None:
@@ -76,6 +78,118 @@ def test_a_damaged_model_is_named_with_the_command_that_mends_it(tmp_path: Path)
         (folder / name).write_bytes(b"{}")
     with pytest.raises(ModelError, match="backtalk models get whisper-tiny.en"):
         WhisperAsr(folder)
+
+
+def hypothesis(text: str, tokens: list[int], **changes: Any) -> Hypothesis:
+    heard = Hypothesis(text, tuple(tokens), False, 0.05, -0.2)
+    return replace(heard, **changes)
+
+
+class ScriptedModel:
+    """Hears what it was told to, and notes how it was asked."""
+
+    def __init__(self, short: Hypothesis, wide: Hypothesis | None = None) -> None:
+        self.short, self.wide = short, wide
+        self.asked: list[str] = []
+
+    def hear(self, pcm: np.ndarray) -> Hypothesis:
+        self.asked.append("short")
+        return self.short
+
+    def hear_wide(self, pcm: np.ndarray) -> Hypothesis:
+        assert self.wide is not None, "it was not to be heard again"
+        self.asked.append("wide")
+        return self.wide
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        return " ".join(str(token) for token in tokens)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, model: ScriptedModel) -> WhisperAsr:
+    monkeypatch.setattr("backtalk.cascade.whisper_asr.WhisperModel", lambda *_: model)
+    return WhisperAsr(Path("whisper-scripted"))
+
+
+SOUND = np.full(16000, 0.1, np.float32)
+LOOP = [1, 2, 3, 4] * 4
+
+
+def test_what_looks_like_a_loop_is_heard_again_and_that_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = ScriptedModel(hypothesis("a b a b", LOOP), hypothesis("a b", [1, 2, 3, 4]))
+    assert scripted(monkeypatch, model).transcribe(SOUND).text == "a b"
+    assert model.asked == ["short", "wide"]
+
+
+def test_a_phrase_truly_said_twice_stays_if_it_is_heard_twice_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    twice = hypothesis("Turn it off. Turn it off.", [1, 2, 3, 4] * 2)
+    model = ScriptedModel(twice, twice)
+    assert scripted(monkeypatch, model).transcribe(SOUND).text == "Turn it off. Turn it off."
+
+
+def test_a_loop_that_never_ends_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = hypothesis("", [9, *LOOP, 1, 2], is_unended=True)
+    model = ScriptedModel(endless, endless)
+    assert scripted(monkeypatch, model).transcribe(SOUND).text == "9 1 2 3 4"
+
+
+def test_a_phrase_out_of_silence_is_dropped_only_if_nobody_seems_to_speak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = hypothesis("Thank you.", [1, 2])
+    assert scripted(monkeypatch, ScriptedModel(said)).transcribe(SOUND).text == "Thank you."
+    unsaid = replace(said, no_speech_probability=0.9)
+    assert scripted(monkeypatch, ScriptedModel(unsaid)).transcribe(SOUND).text == ""
+
+
+def test_settled_words_are_kept_and_their_audio_is_not_heard_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = ScriptedModel(hypothesis("and the rest.", [1, 2, 3]))
+    earlier = Transcript("The start and", settled_samples=8000, settled_text="The start")
+    heard = scripted(monkeypatch, model).transcribe(SOUND, earlier)
+    assert heard == Transcript("The start and the rest.", 8000, "The start")
+    assert model.asked == ["short"]
+
+
+def test_an_earlier_result_on_longer_audio_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ScriptedModel(hypothesis("Hello.", [1, 2]))
+    earlier = Transcript("Other", settled_samples=99_999, settled_text="Other")
+    assert scripted(monkeypatch, model).transcribe(SOUND, earlier) == Transcript("Hello.")
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("half", ["encode", "generate"])
+def test_a_failure_of_the_model_is_one_of_the_asr_stage(
+    half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = WhisperModel(ModelStore.default().require("whisper-tiny.en"))
+
+    class Broken:
+        def __init__(self, real: Any) -> None:
+            self.real = real
+
+        def __getattr__(self, name: str) -> Any:
+            if name == half:
+                raise RuntimeError("out of memory")
+            return getattr(self.real, name)
+
+    monkeypatch.setattr(model, "_model", Broken(model._model))
+    with pytest.raises(StageError, match="out of memory") as failed:
+        model.hear(SOUND)
+    assert failed.value.stage == "asr"
+
+
+@pytest.mark.models
+def test_the_multilingual_model_hears_english() -> None:
+    base = build_whisper_asr(ModelStore.default(), model="whisper-base")
+    pcm = spoken("What time does the next train leave?")
+    assert plain(base.transcribe(pcm).text) == "what time does the next train leave"
+    with pytest.raises(ConfigError, match="xx"):
+        build_whisper_asr(ModelStore.default(), model="whisper-base", language="xx")
 
 
 @pytest.mark.models
@@ -121,6 +235,8 @@ def noises() -> dict[str, np.ndarray]:
         "loud white": 0.3 * rng.standard_normal(32000),
         "hum": 0.1 * np.sin(2 * np.pi * 50 * time_s),
         "click": np.where(np.arange(32000) == 8000, 1.0, 0.0),
+        "tone": 0.1 * np.sin(2 * np.pi * 440 * time_s),
+        "notes": 0.2 * np.sin(2 * np.pi * np.repeat([262, 330, 392, 523], 8000) * time_s),
         "not numbers": np.full(16000, np.nan),
     }
 

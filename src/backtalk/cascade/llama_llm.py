@@ -46,7 +46,7 @@ _BUSY_ROUNDS = "1000"
 # Left free in the context for what the estimate of a prompt's length gets wrong.
 _SPARE_TOKENS = 16
 _FIT_TRIES = 5
-_POLL_S = 0.02
+_POLL_S = 0.1
 
 _Item = str | ToolRequest | StageError | None
 

@@ -36,7 +36,7 @@ def is_written_on_silence(text: str) -> bool:
     return re.sub(r"[^a-z' ]", "", text.lower().replace("-", " ")).strip() in _WRITTEN_ON_SILENCE
 
 
-def repetition(tokens: Sequence[int]) -> tuple[int, int]:
+def repetition(tokens: Sequence[object]) -> tuple[int, int]:
     """How the tokens end: with the same `period` tokens `times` times over.
 
     A loop may have been cut anywhere, so its last tokens need not be whole periods from its start.
@@ -54,7 +54,7 @@ def repetition(tokens: Sequence[int]) -> tuple[int, int]:
     return best
 
 
-def is_suspect(tokens: Sequence[int]) -> bool:
+def is_suspect(tokens: Sequence[object]) -> bool:
     """Whether the end looks like a loop of the decoder: a phrase said twice, a word four times."""
     period, times = repetition(tokens)
     return times >= 4 or (times > 1 and period >= 3)
@@ -68,7 +68,7 @@ def without_loop(tokens: Sequence[int]) -> tuple[int, ...]:
     return tuple(tokens[: len(tokens) - _length_of_echo(tokens, period)])
 
 
-def _length_of_echo(tokens: Sequence[int], period: int) -> int:
+def _length_of_echo(tokens: Sequence[object], period: int) -> int:
     """How many of the last tokens equal those a period before them."""
     length = 0
     while length + period < len(tokens) and tokens[-1 - length] == tokens[-1 - length - period]:

@@ -75,7 +75,7 @@ def latency(
     from backtalk.bench.latency import measure_latency, measure_overhead, read_questions, report
     from backtalk.latency.picture import draw_percentiles
     from backtalk.stream.clock import run_virtual
-    from backtalk.systems import build_agent
+    from backtalk.systems import TurnAgent, build_agent
 
     if turns is not None and turns < 1:
         raise ConfigError(f"--turns must be at least 1, not {turns}")
@@ -102,7 +102,9 @@ def latency(
                 said = f"{ttfa_ms:.0f} ms" if ttfa_ms is not None else "no reply"
                 progress.update(task, advance=1, description=f"{variant.name}: {said}")
 
-            overhead = await measure_overhead(agent, settings) if realtime else None
+            overhead = None
+            if realtime and isinstance(agent, TurnAgent):
+                overhead = await measure_overhead(agent, settings)
             results = await measure_latency(agent, questions, variants, show)
         await agent.close()
         return results, report(agent, results, overhead)

@@ -49,7 +49,7 @@ class TurnSettings:
     """
 
     speech_threshold: float = 0.5
-    silence_threshold: float = 0.35
+    silence_threshold: float = 0.5
     speech_start_ms: int = 64
     pre_roll_ms: int = 320
 

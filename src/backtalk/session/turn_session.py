@@ -230,9 +230,9 @@ class TurnSession:
                 self._ask_detector(turn)
                 if settings.speculate:
                     self._hear(turn)
-            if silence_ms >= settings.soft_end_ms or turn.is_forced:
-                if turn.draft is None and (settings.speculate or self._is_over(turn)):
-                    self._begin_draft(turn)
+            may_begin = settings.speculate and silence_ms >= settings.soft_end_ms
+            if turn.draft is None and (may_begin or self._is_over(turn)):
+                self._begin_draft(turn)
         self._try_commit()
 
     def _is_over(self, turn: _OpenTurn) -> bool:
