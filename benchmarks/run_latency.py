@@ -1,8 +1,9 @@
 """The committed latency benchmark: `make bench` writes benchmarks/results/latency-*.{json,png}.
 
-Three runs of `backtalk bench latency`, each in a process of its own and in real time:
+Three runs of `backtalk bench latency`, each in a process of its own; the first in real time, the
+others with their silences skipped (`--fast`: work takes the time it takes, waiting takes none):
 
-- plain: 36 questions; the default agent beside the same agent without speculation.
+- plain: 30 questions; the default agent beside the same agent without speculation.
 - pauses: 24 questions with a pause of 0.2 to 0.6 s in mid-sentence; the default agent, and beside
   it the same agent deciding by ear alone and by words alone.
 - ladder: what each step saved, from a fixed wait with nothing done early to the default.
