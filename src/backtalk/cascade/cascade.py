@@ -53,6 +53,9 @@ MAX_TOOL_ROUNDS = 4
 PIECES_AHEAD = 64
 """Pieces of text the language model may be ahead of the voice."""
 
+EARLY_FIRST_CHUNK = {"first_min_words": 3, "first_max_words": 5}
+"""Segmenter options: each word less in the first chunk is about 12 ms less to wait for it."""
+
 WARM_UP_QUESTION = "Hello, can you hear me?"
 
 
@@ -367,6 +370,7 @@ def build_cascade(
     llm: str = "llama",
     tts: str = "hibari",
     segmenter: str = "clauses",
+    segmenter_options: dict[str, Any] | None = None,
     asr_options: dict[str, Any] | None = None,
     llm_options: dict[str, Any] | None = None,
     tts_options: dict[str, Any] | None = None,
@@ -379,7 +383,8 @@ def build_cascade(
     Args:
         store: where model files are.
         asr, llm, tts, segmenter: names of installed plug-ins.
-        asr_options, llm_options, tts_options: passed to their builders.
+        asr_options, llm_options, tts_options, segmenter_options: passed to their builders; the
+            default segmenter is asked for an early first chunk unless told otherwise.
         system_prompt: how the language model is told to talk.
         max_tokens, temperature: of replies; None keeps the defaults.
     Raises:
@@ -387,6 +392,10 @@ def build_cascade(
         ModelError: a model file is missing; says which command fetches it.
     """
     new_segmenter = find("backtalk.segmenter", segmenter)
+    if segmenter_options is None:
+        segmenter_settings = EARLY_FIRST_CHUNK if segmenter == "clauses" else {}
+    else:
+        segmenter_settings = segmenter_options
     settings = LlmSettings()
     if max_tokens is not None:
         settings = replace(settings, max_tokens=max_tokens)
@@ -396,7 +405,7 @@ def build_cascade(
         find("backtalk.asr", asr)(store, **(asr_options or {})),
         find("backtalk.llm", llm)(store, **(llm_options or {})),
         find("backtalk.tts", tts)(store, **(tts_options or {})),
-        lambda: new_segmenter(store),
+        lambda: new_segmenter(store, **segmenter_settings),
         system_prompt=system_prompt,
         llm_settings=settings,
     )

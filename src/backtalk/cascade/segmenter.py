@@ -71,8 +71,8 @@ class ClauseSegmenter:
 
     def __init__(
         self,
-        first_min_words: int = 3,
-        first_max_words: int = 5,
+        first_min_words: int = 4,
+        first_max_words: int = 8,
         min_words: int = 3,
         max_chars: int = 120,
     ) -> None:
