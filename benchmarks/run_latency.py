@@ -28,7 +28,7 @@ RUNS: dict[str, tuple[str, list[str], list[str]]] = {
     ),
     "ladder": (
         "questions/plain",
-        ["speculate=false,complete_wait_ms=700", "speculate=false", "hear_ms=64"],
+        ["speculate=false,complete_wait_ms=700", "speculate=false", "quiet_below_db=200"],
         ["--fast", "--turns", "18"],
     ),
 }

@@ -164,30 +164,6 @@ async def test_second_request_waits_for_the_first(server, model_file):
     await llm.close()
 
 
-@pytest.mark.realtime
-async def test_prefill_gives_way_to_a_reply_and_leaves_a_busy_model_alone(server, model_file):
-    begun = threading.Event()
-
-    def answer(body: dict, say: Callable) -> None:
-        begun.set()
-        if body["max_tokens"] == 1:
-            while not say(prompt_progress={}):
-                threading.Event().wait(0.005)
-        else:
-            say("x")
-
-    server.answer = answer
-    llm = LlamaLlm(model_file)
-    prefill = asyncio.ensure_future(llm.prefill(HI))
-    await asyncio.to_thread(begun.wait, 1)
-    await llm.prefill(HI)
-    assert len(server.bodies) == 1
-    assert await collect(llm) == ["x"]
-    await prefill
-    await llm.close()
-    await llm.prefill(HI)
-
-
 async def test_conversation_that_turns_out_too_long_is_cut_again(server, model_file):
     def answer(body: dict, say: Callable) -> None:
         tokens = sum(2 * len(message["content"]) for message in body["messages"])
@@ -301,7 +277,7 @@ async def test_real_model_answers_caches_and_forgets_in_order(model: Path):
     await llm.warm_up([system])
     question = "Can you tell me what the weather is usually like in northern Italy in late spring?"
     half = " ".join(question.split()[:8])
-    await llm.prefill([system, Message("user", half)])
+    await llm.end_probability([system, Message("user", half)])
     text = "".join(await collect(llm, [system, Message("user", question)], max_tokens=20))
     assert len(text.split()) > 5
     # The second half of the question and the template's end, but nothing before them.

@@ -149,6 +149,7 @@ class CascadeConversation:
         self.history: list[Message] = []
         self._pending: _Pending | None = None
         self._hearing: _Hearing | None = None
+        self._weighing: asyncio.Future[float | None] | None = None
         self._work: set[asyncio.Future[Any]] = set()
         self._earlier: tuple[int, Transcript] | None = None
         self._tool_results: dict[str, asyncio.Future[str]] = {}
@@ -157,7 +158,12 @@ class CascadeConversation:
         """The words of the turn so far, and whether the language model would end them there."""
         hearing = self._hear(turn)
         text = (await asyncio.shield(hearing.words)).text
-        return WordsSoFar(text, await self._weigh(hearing, text) if weighs and text else None)
+        if text and weighs:
+            return WordsSoFar(text, await self._weigh(hearing, text))
+        if text and self._pending is None and not self._is_weighing:
+            # Not to know it, but to have the language model read these words while more are said.
+            self._begin_weighing(hearing, text)
+        return WordsSoFar(text)
 
     def _hear(self, turn: UserTurn) -> _Hearing:
         """Recognise each stretch of speech once, whoever asks and however often."""
@@ -175,10 +181,16 @@ class CascadeConversation:
         return transcript
 
     async def _weigh(self, hearing: _Hearing, text: str) -> float | None:
-        if hearing.weight is None:
-            work = self._cascade.llm.end_probability(self._prompt(text, []))
-            hearing.weight = self._start(work)
-        return await asyncio.shield(hearing.weight)
+        return await asyncio.shield(hearing.weight or self._begin_weighing(hearing, text))
+
+    def _begin_weighing(self, hearing: _Hearing, text: str) -> asyncio.Future[float | None]:
+        work = self._cascade.llm.end_probability(self._prompt(text, []))
+        hearing.weight = self._weighing = self._start(work)
+        return hearing.weight
+
+    @property
+    def _is_weighing(self) -> bool:
+        return self._weighing is not None and not self._weighing.done()
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
         """Work that goes on even if the caller that first asked for it has gone."""

@@ -20,7 +20,9 @@ class TurnSettings:
 
     Ending a turn (silence is counted from the last frame the VAD takes for speech, which ends
     about 100 ms after the last sample above -45 dBFS):
-        hear_ms: silence after which what was said so far is recognised.
+        quiet_below_db: fall in level, from the loudest of the stretch, at which what was said so
+            far is recognised, before the VAD has decided that it is silence.
+        hear_ms: silence after which it is judged whether the turn may be over.
         soft_end_ms: silence after which a reply is begun, unheard.
         complete_wait_ms: silence after which a turn that is complete by sound and words is over.
         incomplete_wait_ms: silence after which any turn is over.
@@ -53,6 +55,7 @@ class TurnSettings:
     speech_start_ms: int = 64
     pre_roll_ms: int = 320
 
+    quiet_below_db: float = 24.0
     hear_ms: int = 32
     soft_end_ms: int = 64
     complete_wait_ms: int = 128

@@ -59,7 +59,8 @@ class _OpenTurn:
         onset_sample: its first speech sample.
         goes_on: its speech came so soon that it may be the rest of the turn before.
         words: what was last recognised, None if nothing was.
-        heard_until: last speech sample of the audio last given to be recognised.
+        heard_until: up to which sample its words were last given to be recognised.
+        weighed_until: and up to which they were given to be judged as well.
         judge_at_ms: speech over the reply at which its words are looked at next.
     """
 
@@ -71,7 +72,8 @@ class _OpenTurn:
     draft: Reply | None = None
     words: str | None = None
     heard_until: int = -1
-    is_hearing: bool = False
+    weighed_until: int = -1
+    hearings: int = 0
     evidence: EndEvidence = field(default_factory=EndEvidence)
     asked_until: int = -1
     judge_at_ms: float = 0.0
@@ -223,13 +225,15 @@ class TurnSession:
                 )
                 >= settings.partial_every_ms
             ):
-                self._hear(turn)
+                self._hear(turn, weighs=False)
+            elif settings.speculate and self._tracker.is_quiet:
+                self._hear(turn, weighs=False)
         silence_ms = self._silence_ms()
         if turn.is_forced or not self._tracker.may_be_speaking:
             if silence_ms >= settings.hear_ms:
                 self._ask_detector(turn)
                 if settings.speculate:
-                    self._hear(turn)
+                    self._hear(turn, weighs=True)
             may_begin = settings.speculate and silence_ms >= settings.soft_end_ms
             if turn.draft is None and (may_begin or self._is_over(turn)):
                 self._begin_draft(turn)
@@ -240,7 +244,9 @@ class TurnSession:
             return True
         if self._tracker.may_be_speaking:
             return False
-        is_asking = turn.is_hearing or (self._detector is not None and turn.evidence.sound is None)
+        is_asking = turn.hearings > 0 or (
+            self._detector is not None and turn.evidence.sound is None
+        )
         wait_ms = required_silence_ms(turn.evidence, self._settings)
         return self._silence_ms() >= (self._settings.incomplete_wait_ms if is_asking else wait_ms)
 
@@ -298,23 +304,28 @@ class TurnSession:
 
     # Listening with the models.
 
-    def _hear(self, turn: _OpenTurn) -> None:
-        """Recognise the turn so far, unless that is under way or done."""
-        until = self._tracker.last_speech_sample
-        if turn.is_hearing or turn.heard_until == until:
+    def _hear(self, turn: _OpenTurn, *, weighs: bool) -> None:
+        """Recognise the turn so far, and judge it, unless that is under way or done."""
+        until = self._tracker.words_until_sample
+        if weighs:
+            # Recognising may be under way already; judging then waits for it.
+            if turn.weighed_until == until:
+                return
+            turn.weighed_until = until
+        elif turn.hearings or turn.heard_until == until:
             return
-        turn.is_hearing, turn.heard_until = True, until
-        self._start(self._heard(turn, self._user_turn(turn)))
+        turn.heard_until = until
+        turn.hearings += 1
+        self._start(self._heard(turn, self._user_turn(turn), weighs))
 
-    async def _heard(self, turn: _OpenTurn, user_turn: UserTurn) -> None:
-        is_overlap = self._speaking is not None
+    async def _heard(self, turn: _OpenTurn, user_turn: UserTurn, weighs: bool) -> None:
         heard: WordsSoFar | None = None
         try:
-            heard = await self._conversation.hear(user_turn, weighs=not is_overlap)
+            heard = await self._conversation.hear(user_turn, weighs=weighs)
         except BacktalkError as error:
             self._report(error)
         finally:
-            turn.is_hearing = False
+            turn.hearings -= 1
         if self._open is not turn:
             return
         words = heard.text if heard is not None else None
@@ -323,7 +334,7 @@ class TurnSession:
         turn.words = words
         if self._speaking is not None:
             self._judge_overlap(turn, self._speaking, words)
-        elif heard is not None and self._is_about(user_turn):
+        elif weighs and heard is not None and self._is_about(user_turn):
             turn.evidence.words = heard.end_probability
             self._try_commit()
 
@@ -359,14 +370,14 @@ class TurnSession:
             self._interrupt(turn, speaking)
         elif speech_ms >= settings.barge_in_certain_ms and not speaking.is_paused:
             self._pause(turn, speaking)
-            self._hear(turn)
-        elif speech_ms >= turn.judge_at_ms and not turn.is_hearing:
+            self._hear(turn, weighs=False)
+        elif speech_ms >= turn.judge_at_ms and not turn.hearings:
             turn.judge_at_ms += settings.barge_in_ms
-            self._hear(turn)
+            self._hear(turn, weighs=False)
         elif not self._tracker.may_be_speaking and self._silence_ms() >= settings.soft_end_ms:
-            if turn.heard_until != self._tracker.last_speech_sample:
-                self._hear(turn)
-            elif not turn.is_hearing:
+            if turn.heard_until != self._tracker.words_until_sample:
+                self._hear(turn, weighs=False)
+            elif not turn.hearings:
                 self._judge_overlap(turn, speaking, turn.words)
 
     def _judge_overlap(self, turn: _OpenTurn, speaking: Speaking, words: str | None) -> None:
@@ -375,7 +386,7 @@ class TurnSession:
         is_over = (
             not self._tracker.may_be_speaking
             and self._silence_ms() >= settings.soft_end_ms
-            and turn.heard_until == self._tracker.last_speech_sample
+            and turn.heard_until == self._tracker.words_until_sample
         )
         if words is None:
             if not is_over:
@@ -407,7 +418,7 @@ class TurnSession:
             self._settle(speaking, text, is_complete=False)
         self._outbox.put(ReplyInterrupted(now_s(), speaking.number, heard, text, turn.goes_on))
         turn.speculations += 1 if turn.goes_on else 0
-        turn.heard_until = -1  # hear it again as a turn, with all of its words
+        turn.heard_until = turn.weighed_until = -1  # hear it again as a turn, with all of its words
 
     def _discard_overlap(self, turn: _OpenTurn, speaking: Speaking, reason: str) -> None:
         self._discard(turn, reason)
@@ -480,7 +491,7 @@ class TurnSession:
         return UserTurn(turn.number, self._pcm(turn), self._speech_samples(turn))
 
     def _speech_samples(self, turn: _OpenTurn) -> int:
-        return len(turn.before) + self._tracker.last_speech_sample - turn.start_sample
+        return len(turn.before) + self._tracker.words_until_sample - turn.start_sample
 
     def _silence_ms(self) -> float:
         return self._ms(self._audio.end - self._tracker.last_speech_sample)
