@@ -33,3 +33,29 @@ class StageError(BacktalkError):
 
 class SessionClosedError(BacktalkError):
     """Audio was fed to a session that has been closed."""
+
+
+class CapacityError(BacktalkError):
+    """All slots are taken; try again later.
+
+    Attributes:
+        retry_after_s: when it may be worth it.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ProtocolError(BacktalkError):
+    """A client said something the protocol does not allow; the session goes on.
+
+    Attributes:
+        code: short machine-readable name, as in the `error` event.
+        param: the field that is wrong, None if it is no single field.
+    """
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
