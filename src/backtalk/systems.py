@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
-
 from backtalk.cascade.plugins import find
 from backtalk.models.store import ModelStore
 from backtalk.session.detectors import TurnDetector, VoiceActivityDetector
-from backtalk.session.frame_session import FrameSession, FrameSystem
+from backtalk.session.frame_engine import FrameEngine
+from backtalk.session.frame_session import FrameSession
+from backtalk.session.frame_system import FrameSystem
 from backtalk.session.responder import Responder
 from backtalk.session.session import Session
 from backtalk.session.settings import TurnSettings
@@ -68,26 +68,33 @@ class TurnAgent:
 
 
 class FrameAgent:
-    """A `Converter` or `Duplex`, which needs no turn-taking."""
+    """A `Converter` or `Duplex`, which needs no turn-taking: its sessions are rows of one state.
 
-    def __init__(self, system: FrameSystem) -> None:
+    Args:
+        slots: sessions at once.
+    """
+
+    def __init__(self, system: FrameSystem, slots: int = 64) -> None:
         self.name = system.spec.name
-        self.details: dict[str, Any] = {}
-        self._system = system
+        self.details: dict[str, Any] = {"slots": slots}
+        self.engine = FrameEngine(system, slots)
 
     async def warm_up(self) -> None:
-        """Two steps on silence."""
-        spec = self._system.spec
-        state = self._system.alloc(1)
-        for _ in range(2):
-            self._system.step(state, np.zeros((1, spec.frame_size), np.float32), np.array([True]))
+        """A few steps on silence, all rows at once."""
+        await self.engine.warm_up()
 
     def open_session(self, settings: TurnSettings | None = None) -> FrameSession:
-        """A new session; turn settings do not apply to it."""
-        return FrameSession(self._system)
+        """A new session; turn settings do not apply to it.
+
+        Raises:
+            CapacityError: all slots are taken.
+            StageError: the system has failed too often.
+        """
+        return FrameSession(self.engine)
 
     async def close(self) -> None:
-        """Frame-clocked systems hold nothing beyond their memory."""
+        """Stop stepping. Safe to call twice."""
+        await self.engine.close()
 
 
 def build_agent(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from backtalk.errors import SessionClosedError
-from backtalk.session.frame_session import FrameSession, FrameSpec, StepOut
+from backtalk.session.frame_session import MAX_UNREAD_FRAMES, FrameSession
+from backtalk.session.frame_system import FrameSpec, StepOut
 from backtalk.stream.check import check_rows
 from backtalk.stream.events import (
     Event,
@@ -108,11 +109,11 @@ async def test_a_live_session_that_lags_drops_the_oldest_frames_and_says_so() ->
 async def test_numbers_that_are_none_end_the_session_with_a_reason() -> None:
     session = FrameSession(DelayLine(break_at=3), waits=True)
     events: list[Event] = []
-    for _ in range(5):
+    for _ in range(4):
         await session.feed(PCM[:FRAME])
         await asyncio.sleep(0.1)
-        if session._is_finishing:
-            break
+    with pytest.raises(SessionClosedError):
+        await session.feed(PCM[:FRAME])
     async for event in session.events():
         events.append(event)
     await session.close()
@@ -128,3 +129,33 @@ async def test_a_closed_session_refuses_audio() -> None:
     await session.close()
     with pytest.raises(SessionClosedError):
         await session.feed(PCM)
+
+
+async def test_a_reader_that_lags_loses_the_oldest_input_and_is_told_how_much() -> None:
+    session = FrameSession(DelayLine(lookahead_samples=0))
+    for n in range(200):
+        await session.feed(np.full(FRAME, n / 200, np.float32))
+        await asyncio.sleep(0.01)
+    events: list[Event] = []
+
+    async def listen() -> None:
+        async for event in session.events():
+            events.append(event)
+
+    listener = asyncio.create_task(listen())
+    await session.finish()
+    await session.close()
+    await listener
+    heard = [round(-200 * float(e.pcm[0])) for e in events if isinstance(e, ReplyAudio)]
+    lag = 10
+    assert heard == [*range(MAX_UNREAD_FRAMES), *range(200 - lag, 200)]
+    assert [e.frames for e in events if isinstance(e, Overrun)] == [200 - MAX_UNREAD_FRAMES - lag]
+
+
+async def test_closing_wakes_a_feeder_that_waits_for_the_model() -> None:
+    session = FrameSession(DelayLine(lookahead_samples=0), waits=True)
+    feeding = asyncio.create_task(session.feed(np.zeros(200 * FRAME, np.float32)))
+    await asyncio.sleep(1.0)
+    assert not feeding.done(), "nobody reads, so the feeder should be held back"
+    await session.close()
+    await asyncio.wait_for(feeding, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from backtalk.session.frame_session import FrameSystem
+from backtalk.session.frame_system import FrameSystem
 
 
 class Duplex(FrameSystem, Protocol):

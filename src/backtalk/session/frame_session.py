@@ -1,23 +1,22 @@
 """A session on a fixed clock: one frame in, one frame out, step after step.
 
-Converters and full-duplex systems share it. Input that comes faster than the model can step is
-never queued for long: past `max_lag_frames` the oldest frames are dropped and reported, because a
-live system that runs late stays late.
+Converters and full-duplex systems share it. Input that comes faster than the model can step, or
+whose output nobody reads, is never queued for long: past `max_lag_frames` the oldest frames are
+dropped and reported, because a live system that runs late stays late.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 
 from backtalk.audio.framing import Framer
-from backtalk.errors import BacktalkError, SessionClosedError
+from backtalk.errors import SessionClosedError
+from backtalk.session.frame_engine import FrameEngine
+from backtalk.session.frame_system import FrameSystem
 from backtalk.session.session import checked_pcm
 from backtalk.stream.clock import now_s
 from backtalk.stream.events import (
@@ -30,64 +29,9 @@ from backtalk.stream.events import (
     StepsMeasured,
 )
 from backtalk.stream.outbox import Outbox
-from backtalk.stream.worker import ModelWorker
 
 STEPS_PER_REPORT = 100
-
-
-@dataclass(frozen=True, slots=True)
-class FrameSpec:
-    """What a frame-clocked system takes and gives.
-
-    Attributes:
-        name: its id on the command line.
-        sample_rate: Hz, in and out.
-        frame_size: samples per step, in and out.
-        lookahead_samples: input it needs beyond a sample before it can give that sample.
-        max_lag_frames: frames it may be behind before the oldest are dropped; None never drops
-            (files: the feeder waits instead).
-    """
-
-    name: str
-    sample_rate: int
-    frame_size: int
-    lookahead_samples: int = 0
-    max_lag_frames: int | None = 10
-
-
-@dataclass(frozen=True, slots=True)
-class StepOut:
-    """What one step of all rows gave.
-
-    Attributes:
-        pcm: float32 [slots, frame_size]; rows that were not active are undefined.
-        text: what each row says with it, "" where nothing.
-    """
-
-    pcm: np.ndarray = field(repr=False)
-    text: tuple[str, ...] = ()
-
-
-class FrameSystem(Protocol):
-    """A loaded frame-clocked system. Its state is a value with one row (slot) per session."""
-
-    spec: FrameSpec
-
-    def alloc(self, slots: int) -> Any:
-        """State for `slots` sessions; all memory is taken here, none in `step`."""
-        ...
-
-    def reset(self, state: Any, mask: np.ndarray) -> None:
-        """Make the rows where `mask` (bool [slots]) is True as good as new."""
-        ...
-
-    def step(self, state: Any, pcm: np.ndarray, active: np.ndarray) -> StepOut:
-        """Step the rows where `active` (bool [slots]); the others stay untouched.
-
-        Args:
-            pcm: float32 [slots, frame_size].
-        """
-        ...
+MAX_UNREAD_FRAMES = 64
 
 
 class FrameSession:
@@ -97,126 +41,140 @@ class FrameSession:
     n - `lookahead_samples`. `close` flushes nothing; `finish` does.
 
     Args:
-        system: the system, loaded and warm.
+        engine: the engine it takes a row of, or a system to have all for itself.
         waits: True makes `feed` wait for the model instead of dropping frames (files).
+    Raises:
+        CapacityError: the engine has no row left.
+        StageError: the engine has failed too often.
     """
 
-    def __init__(self, system: FrameSystem, *, waits: bool = False) -> None:
-        spec = system.spec
+    def __init__(self, engine: FrameEngine | FrameSystem, *, waits: bool = False) -> None:
+        self._owns_engine = not isinstance(engine, FrameEngine)
+        self._engine = engine if isinstance(engine, FrameEngine) else FrameEngine(engine, 1)
+        spec = self._engine.spec
         self.system = spec.name
         self.sample_rate_in = self.sample_rate_out = spec.sample_rate
-        self._model = system
-        self._state = system.alloc(1)
+        self._spec = spec
         self._max_lag_frames = None if waits else spec.max_lag_frames
         self._framer = Framer(spec.frame_size)
         self._frames: deque[np.ndarray] = deque()
         self._outbox = Outbox()
-        self._worker = ModelWorker(spec.name)
-        self._changed = asyncio.Event()
+        self._unread_frames = 0
+        self._dropped_frames = 0
         self._stepped = asyncio.Event()
         self._out_samples = 0
-        self._in_samples = 0
         self._step_ms: list[float] = []
-        self._is_closed = self._is_finishing = self._is_stepping = False
-        self._task = asyncio.create_task(self._run())
+        self._is_closed = self._is_finishing = self._is_stepping = self._has_failed = False
+        self._slot = self._engine.open(self)
 
     async def feed(self, pcm: np.ndarray) -> None:
         """Hear more of the user; see `Session.feed`."""
         if self._is_closed or self._is_finishing:
             raise SessionClosedError(f"the {self.system} session is closed; open another one")
-        pcm = checked_pcm(pcm)
-        self._in_samples += len(pcm)
-        self._frames.extend(self._framer.push(pcm))
-        self._changed.set()
+        self._frames.extend(self._framer.push(checked_pcm(pcm)))
+        if not self._frames:
+            return
+        self._engine.ready(self._slot)
         if self._max_lag_frames is None:
             await self._drained(2)
             return
-        dropped = max(0, len(self._frames) - self._max_lag_frames)
-        for _ in range(dropped):
+        while len(self._frames) > self._max_lag_frames:
             self._frames.popleft()
-        if dropped:
-            self._outbox.put(Overrun(now_s(), dropped))
+            self._dropped_frames += 1
+        self._report_overrun()
         await asyncio.sleep(0)
 
     async def finish(self) -> None:
         """The input is over: give out all that belongs to it, then end the reply."""
-        missing = self._model.spec.lookahead_samples + self._framer.pending_samples
-        frame_size = self._model.spec.frame_size
+        missing = self._spec.lookahead_samples + self._framer.pending_samples
+        frame_size = self._spec.frame_size
         padding = -(-missing // frame_size) * frame_size - self._framer.pending_samples
         self._frames.extend(self._framer.push(np.zeros(padding, np.float32)))
         self._is_finishing = True
-        self._changed.set()
+        self._engine.ready(self._slot)
         await self._drained(0)
         self._outbox.put(ReplyDone(now_s(), 1, self._out_samples))
 
     async def _drained(self, frames_left: int) -> None:
-        while len(self._frames) + self._is_stepping > frames_left and not self._task.done():
+        while (
+            len(self._frames) + self._is_stepping > frames_left
+            and not self._has_failed
+            and not self._is_closed
+        ):
             self._stepped.clear()
             await self._stepped.wait()
 
-    def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[Event]:
         """Events in order; see `Session.events`."""
-        return self._outbox.read()
+        async for event in self._outbox.read():
+            if isinstance(event, ReplyAudio):
+                self._unread_frames -= 1
+                if self._frames:
+                    self._engine.ready(self._slot)
+            yield event
 
     def played(self, turn: int, samples: int) -> None:
         """Nothing here depends on what was played: the clock is the input's."""
 
     async def close(self) -> None:
-        """Stop, give the slot back and end `events`. Safe to call twice."""
+        """Stop, give the row back and end `events`. Safe to call twice."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._worker.close()
+        self._engine.release(self._slot, self)
+        if self._owns_engine:
+            await self._engine.close()
+        self._stepped.set()
+        self._report_overrun(even_if_unread=True)
         self._report_steps()
         self._outbox.close()
 
-    async def _run(self) -> None:
-        active = np.array([True])
-        while True:
-            while not self._frames:
-                self._changed.clear()
-                await self._changed.wait()
-            frame, self._is_stepping = self._frames.popleft(), True
-            began_s = time.perf_counter()
-            try:
-                out = await self._worker.run(self._model.step, self._state, frame[None], active)
-            except BacktalkError as error:
-                self._fail(str(error))
-                return
-            except Exception as error:  # a model's bug ends this session, not the server
-                self._fail(f"{self.system} failed: {type(error).__name__}: {error}")
-                return
-            pcm = np.asarray(out.pcm)[0]
-            if not np.isfinite(pcm).all():
-                self._fail(f"{self.system} gave samples that are not numbers; session stopped")
-                return
-            self._step_ms.append(1000.0 * (time.perf_counter() - began_s))
-            if out.text and out.text[0]:
-                self._outbox.put(ReplyText(now_s(), 1, out.text[0]))
-            event = ReplyAudio(now_s(), 1, self._out_samples, pcm)
-            self._out_samples += len(pcm)
-            await self._outbox.put_audio(event)
-            if len(self._step_ms) >= STEPS_PER_REPORT:
-                self._report_steps()
-            self._is_stepping = False
-            self._stepped.set()
+    def next_frame(self) -> np.ndarray | None:
+        """For the engine: see `frame_engine.Row`."""
+        if not self._frames or self._unread_frames >= MAX_UNREAD_FRAMES:
+            return None
+        self._is_stepping = True
+        return self._frames.popleft()
 
-    def _fail(self, message: str) -> None:
+    def stepped(self, pcm: np.ndarray, text: str, step_ms: float) -> None:
+        """For the engine: see `frame_engine.Row`."""
+        self._is_stepping = False
+        self._step_ms.append(step_ms)
+        self._report_overrun()
+        if text:
+            self._outbox.put(ReplyText(now_s(), 1, text))
+        self._outbox.put(ReplyAudio(now_s(), 1, self._out_samples, pcm))
+        self._unread_frames += 1
+        self._out_samples += len(pcm)
+        if len(self._step_ms) >= STEPS_PER_REPORT:
+            self._report_steps()
+        if self._frames:
+            self._engine.ready(self._slot)
+        self._stepped.set()
+
+    def failed(self, message: str) -> None:
+        """For the engine: see `frame_engine.Row`."""
         self._frames.clear()
-        self._is_finishing = True
+        self._is_finishing = self._has_failed = True
+        self._is_stepping = False
+        self._report_steps()
         self._outbox.put(SessionError(now_s(), "system", message))
         self._stepped.set()
         self._outbox.close()
+
+    def _report_overrun(self, *, even_if_unread: bool = False) -> None:
+        """Say what was dropped; to a reader that lags, once, when it reads again."""
+        is_unread = self._unread_frames >= MAX_UNREAD_FRAMES
+        if self._dropped_frames and (even_if_unread or not is_unread):
+            self._outbox.put(Overrun(now_s(), self._dropped_frames))
+            self._dropped_frames = 0
 
     def _report_steps(self) -> None:
         if not self._step_ms:
             return
         ordered = sorted(self._step_ms)
-        spec = self._model.spec
-        frame_ms = 1000.0 * spec.frame_size / spec.sample_rate
-        floor_ms = frame_ms + 1000.0 * spec.lookahead_samples / spec.sample_rate
+        frame_ms = self._spec.frame_ms
+        floor_ms = frame_ms + 1000.0 * self._spec.lookahead_samples / self._spec.sample_rate
         p50, p95 = (ordered[int(q * (len(ordered) - 1))] for q in (0.5, 0.95))
         late = sum(ms > frame_ms for ms in ordered)
         self._outbox.put(StepsMeasured(now_s(), len(ordered), p50, p95, late, floor_ms))
