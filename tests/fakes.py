@@ -12,22 +12,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from backtalk.cascade.protocols import (
-    LlmSettings,
-    Message,
-    SpokenChunk,
-    ToolRequest,
-    Transcript,
-)
+from backtalk.cascade.protocols import LlmSettings, SpokenChunk, ToolRequest, Transcript
 from backtalk.errors import StageError
+from backtalk.session.memory import Memory, Message
 from backtalk.session.responder import (
     Computed,
     Heard,
     Reached,
+    ReplyOptions,
     ReplyPart,
     ResponderSpec,
     Said,
-    SettledTurn,
     Sound,
     UserTurn,
     WordsSoFar,
@@ -110,8 +105,8 @@ class FakeResponder:
     async def warm_up(self) -> None:
         pass
 
-    def open(self) -> FakeConversation:
-        self.conversations.append(FakeConversation(self))
+    def open(self, memory: Memory) -> FakeConversation:
+        self.conversations.append(FakeConversation(self, memory))
         return self.conversations[-1]
 
     async def close(self) -> None:
@@ -119,14 +114,16 @@ class FakeResponder:
 
 
 class FakeConversation:
-    def __init__(self, responder: FakeResponder) -> None:
+    def __init__(self, responder: FakeResponder, memory: Memory) -> None:
         self.responder = responder
+        self.memory = memory
         self.responses: list[str] = []
         self.finished: list[str] = []
-        self.settled: list[SettledTurn] = []
         self.is_closed = False
 
-    async def hear(self, turn: UserTurn, *, weighs: bool = True) -> WordsSoFar | None:
+    async def hear(
+        self, turn: UserTurn, options: ReplyOptions, *, weighs: bool = True
+    ) -> WordsSoFar | None:
         await asyncio.sleep(self.responder.hear_s)
         words = spoken_words(turn.pcm)
         if not self.responder.has_transcript:
@@ -136,16 +133,19 @@ class FakeConversation:
         await asyncio.sleep(0.03)
         return WordsSoFar(words, 0.05 if words.split()[-1] in self.responder.open_words else 0.8)
 
-    async def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
+    async def respond(
+        self, turn: UserTurn | None, options: ReplyOptions, cancel: CancelToken
+    ) -> AsyncGenerator[ReplyPart, None]:
         r = self.responder
-        words = spoken_words(turn.pcm)
+        words = self.memory.messages()[-1].content if turn is None else spoken_words(turn.pcm)
         self.responses.append(words)
-        await asyncio.sleep(r.hear_s)
-        if r.has_transcript:
-            yield Reached("asr")
-            yield Heard(words)
-            if not words:
-                return
+        if turn is not None:
+            await asyncio.sleep(r.hear_s)
+            if r.has_transcript:
+                yield Reached("asr")
+                yield Heard(words)
+                if not words:
+                    return
         await asyncio.sleep(r.first_audio_s)
         yield Reached("llm_first_token")
         yield Reached("first_chunk")
@@ -153,18 +153,14 @@ class FakeConversation:
             if n == r.fail_after_words:
                 raise StageError("llm", "the model died")
             yield Said(text + " ")
+            if not options.speaks:
+                continue
             if n == 0:
                 yield Reached("tts_first_audio")
             yield Sound(np.full(r.word_ms * OUT_RATE // 1000, 0.3, np.float32), text)
             yield Computed(r.per_word_s)
             await asyncio.sleep(r.per_word_s)
         self.finished.append(words)
-
-    def settle(self, turn: SettledTurn) -> None:
-        self.settled.append(turn)
-
-    def tool_result(self, call_id: str, output: str) -> None:
-        pass
 
     async def close(self) -> None:
         self.is_closed = True

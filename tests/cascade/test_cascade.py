@@ -8,16 +8,17 @@ from contextlib import aclosing
 import numpy as np
 
 from backtalk.cascade.cascade import Cascade
-from backtalk.cascade.protocols import Message, ToolRequest
+from backtalk.cascade.prompt import SPOKEN_STYLE_PROMPT
+from backtalk.cascade.protocols import ToolRequest
 from backtalk.cascade.segmenter import build_clause_segmenter
+from backtalk.session.memory import Memory, Message, memory_of
 from backtalk.session.responder import (
     Computed,
     Heard,
     Reached,
+    ReplyOptions,
     Said,
-    SettledTurn,
     Sound,
-    ToolAsked,
     UserTurn,
 )
 from backtalk.session.settings import TurnSettings
@@ -35,6 +36,7 @@ from fakes import (
     word,
 )
 
+PLAIN = ReplyOptions()
 HELLO = UserTurn(1, np.concatenate([word("hello", 300), silence(200)]), 4800)
 
 
@@ -42,8 +44,10 @@ def cascade_of(llm: FakeLlm | None = None, tts: FakeTts | None = None) -> Cascad
     return Cascade(FakeAsr(), llm or FakeLlm(), tts or FakeTts(), build_clause_segmenter)
 
 
-async def parts_of(cascade: Cascade, turn: UserTurn = HELLO) -> list:
-    return [part async for part in cascade.open().respond(turn, CancelToken())]
+async def parts_of(
+    cascade: Cascade, turn: UserTurn | None = HELLO, options: ReplyOptions = PLAIN
+) -> list:
+    return [part async for part in cascade.open(Memory()).respond(turn, options, CancelToken())]
 
 
 async def test_a_turn_becomes_words_text_and_sound_with_every_stage_marked() -> None:
@@ -67,8 +71,8 @@ async def test_a_turn_becomes_words_text_and_sound_with_every_stage_marked() -> 
 async def test_the_first_chunk_is_spoken_while_the_rest_is_still_being_written() -> None:
     tts = FakeTts()
     llm = FakeLlm("One two three four five. " + "And so on and on. " * 10)
-    conversation = cascade_of(llm, tts).open()
-    async with aclosing(conversation.respond(HELLO, CancelToken())) as parts:
+    conversation = cascade_of(llm, tts).open(Memory())
+    async with aclosing(conversation.respond(HELLO, PLAIN, CancelToken())) as parts:
         async for part in parts:
             if isinstance(part, Sound):
                 break
@@ -84,31 +88,42 @@ async def test_no_words_make_no_reply() -> None:
 
 async def test_the_same_words_are_recognised_once_however_often_they_are_asked_for() -> None:
     cascade = cascade_of()
-    conversation = cascade.open()
-    heard = await asyncio.gather(conversation.hear(HELLO), conversation.hear(HELLO))
+    conversation = cascade.open(Memory())
+    heard = await asyncio.gather(conversation.hear(HELLO, PLAIN), conversation.hear(HELLO, PLAIN))
     later = UserTurn(1, np.concatenate([HELLO.pcm, silence(300)]), HELLO.speech_samples)
-    _ = [part async for part in conversation.respond(later, CancelToken())]
+    _ = [part async for part in conversation.respond(later, PLAIN, CancelToken())]
     assert [words.text for words in heard if words is not None] == ["hello", "hello"]
     assert cascade.asr.calls == 1
 
 
-async def test_only_settled_turns_are_remembered_and_only_what_was_heard() -> None:
+async def test_a_reply_leaves_the_memory_to_the_session_and_reads_all_of_it() -> None:
     llm = FakeLlm()
-    conversation = cascade_of(llm).open()
-    for number in (1, 2):
-        turn = UserTurn(number, HELLO.pcm, HELLO.speech_samples)
-        _ = [part async for part in conversation.respond(turn, CancelToken())]
-    assert conversation.history == []
-    conversation.settle(SettledTurn(2, "It is", is_complete=False))
-    assert conversation.history == [Message("user", "hello"), Message("assistant", "It is")]
-    conversation.settle(SettledTurn(2, "It is", is_complete=False))
-    assert len(conversation.history) == 2
+    memory = memory_of([Message("user", "hello"), Message("assistant", "It is")])
+    conversation = cascade_of(llm).open(memory)
+    _ = [part async for part in conversation.respond(HELLO, PLAIN, CancelToken())]
+    assert [m.content for m in llm.prompts[-1][1:]] == ["hello", "It is", "hello"]
+    _ = [part async for part in conversation.respond(None, PLAIN, CancelToken())]
+    assert [m.content for m in llm.prompts[-1][1:]] == ["hello", "It is"]
+    assert len(memory) == 2
+
+
+async def test_instructions_stand_before_the_style_of_speech_and_alone_in_text_replies() -> None:
+    llm = FakeLlm()
+    await parts_of(cascade_of(llm), options=ReplyOptions(instructions="Be a pirate."))
+    system = llm.prompts[-1][0].content
+    assert system.startswith("Be a pirate.")
+    assert system.endswith(SPOKEN_STYLE_PROMPT)
+    options = ReplyOptions(instructions="Be a pirate.", speaks=False)
+    parts = await parts_of(cascade_of(llm), options=options)
+    assert llm.prompts[-1][0].content == "Be a pirate."
+    assert not any(isinstance(part, Sound) for part in parts)
+    assert any(isinstance(part, Said) for part in parts)
 
 
 async def test_cancelling_stops_the_language_model() -> None:
     llm = FakeLlm("word " * 500)
-    conversation = cascade_of(llm).open()
-    parts = conversation.respond(HELLO, CancelToken())
+    conversation = cascade_of(llm).open(Memory())
+    parts = conversation.respond(HELLO, PLAIN, CancelToken())
     async for part in parts:
         if isinstance(part, Sound):
             break
@@ -151,23 +166,25 @@ async def test_a_tool_is_called_only_once_the_turn_is_certain_and_its_answer_is_
     assert any(isinstance(e, TurnMeasured) and e.latency.ttfa_ms for e in events)
 
 
-async def test_tools_wait_for_their_answer_and_take_part_in_the_history() -> None:
+async def test_a_tool_and_its_answer_take_part_in_the_memory() -> None:
     def script(messages: list[Message]) -> list[str | ToolRequest]:
         if messages[-1].role == "tool":
             return ["It is ", messages[-1].content, "."]
         return [ToolRequest("call-1", "clock", "{}")]
 
-    conversation = cascade_of(FakeLlm(script=script)).open()
-    said = ""
-    async for part in conversation.respond(HELLO, CancelToken()):
-        if isinstance(part, ToolAsked):
-            conversation.tool_result("unknown", "ignored")
-            conversation.tool_result(part.call_id, "four")
-        elif isinstance(part, Said):
-            said += part.text
-    conversation.settle(SettledTurn(1, said, is_complete=True))
-    assert said == "It is four."
-    assert [m.role for m in conversation.history] == ["user", "assistant", "tool", "assistant"]
+    session = TurnSession(
+        cascade_of(FakeLlm(script=script)), FakeVad(), FakeTurnDetector(), TurnSettings()
+    )
+
+    def answer(event: object) -> None:
+        if isinstance(event, ToolCall):
+            session.tool_result("unknown", "ignored")
+            session.tool_result(event.call_id, "four")
+
+    await talk(session, word("hello", 400), silence(3000), on_event=answer)
+    remembered = session.memory.messages()
+    assert [m.role for m in remembered] == ["user", "assistant", "tool", "assistant"]
+    assert remembered[-1].content == "It is four."
 
 
 async def test_a_language_model_that_dies_keeps_what_was_said_and_the_next_turn_works() -> None:
@@ -214,5 +231,4 @@ async def test_warming_up_makes_two_whole_replies_and_leaves_no_memory() -> None
     await cascade.warm_up()
     assert len(llm.prompts) == 2
     assert len(tts.spoken) >= 2
-    assert cascade.open().history == []
     await cascade.close()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtalk.cascade.context_window import estimated_tokens, fit_context
-from backtalk.cascade.protocols import Message
+from backtalk.session.memory import Message
 
 SYSTEM = Message("system", "Be brief.")
 

@@ -15,9 +15,10 @@ from backtalk.cascade import llama_llm
 from backtalk.cascade.gguf_tokens import control_tokens
 from backtalk.cascade.llama_llm import LlamaLlm, build_llama_llm
 from backtalk.cascade.prompt import SPOKEN_STYLE_PROMPT
-from backtalk.cascade.protocols import LlmSettings, Message, ToolRequest
+from backtalk.cascade.protocols import LlmSettings, ToolRequest
 from backtalk.errors import ConfigError, ModelError, StageError
 from backtalk.models.store import ModelStore
+from backtalk.session.memory import Message
 from backtalk.stream.cancel import CancelToken
 
 HI = [Message("system", "Be brief."), Message("user", "Hi")]

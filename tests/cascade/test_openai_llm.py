@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtalk.cascade.openai_llm import OpenAiDeadlines, OpenAiLlm, build_openai_llm
-from backtalk.cascade.protocols import LlmSettings, Message, ToolRequest
+from backtalk.cascade.protocols import LlmSettings, ToolRequest
 from backtalk.cascade.sse import SseParser
 from backtalk.errors import ConfigError, StageError
+from backtalk.session.memory import Message
 from backtalk.stream.cancel import CancelToken
 
 HISTORY = [Message("system", "Be brief."), Message("user", "Hi")]

@@ -8,9 +8,10 @@ import pytest
 
 from backtalk.cascade.llama_llm import build_llama_llm
 from backtalk.cascade.prompt import SPOKEN_STYLE_PROMPT
-from backtalk.cascade.protocols import LlmSettings, Message
+from backtalk.cascade.protocols import LlmSettings
 from backtalk.cascade.sentence_end import end_probability, open_prompt, without_end
 from backtalk.models.store import ModelStore
+from backtalk.session.memory import Message
 from backtalk.stream.cancel import CancelToken
 
 CHATML = (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from backtalk.errors import AudioError, ConfigError, SessionClosedError
+from backtalk.session.responder import ReplyOptions
 from backtalk.session.settings import TurnSettings
 from backtalk.session.turn_session import TurnSession
 from backtalk.stream.events import (
@@ -18,6 +20,7 @@ from backtalk.stream.events import (
     ReplyInterrupted,
     ReplyPaused,
     ReplyResumed,
+    ReplyStarted,
     SessionError,
     TurnDiscarded,
     TurnMeasured,
@@ -54,6 +57,11 @@ def of(events: list[Event], kind: type) -> list:
     return [event for event in events if isinstance(event, kind)]
 
 
+def remembered(responder: FakeResponder) -> list[tuple[str, str]]:
+    """What the first session of `responder` keeps of its conversation."""
+    return [(m.role, m.content) for m in responder.conversations[0].memory.messages()]
+
+
 def audio_of(events: list[Event], turn: int) -> np.ndarray:
     """What a listener hears who drops what is unplayed when told to: later audio overwrites."""
     pieces = [e for e in of(events, ReplyAudio) if e.turn == turn]
@@ -74,8 +82,10 @@ async def test_a_question_gets_one_reply_with_an_additive_latency_record() -> No
     assert latency.ttfa_ms == pytest.approx(sum(latency.stages_ms.values()))
     # From the soft end: 50 ms to recognise it, 150 ms to the first audio.
     assert latency.ttfa_ms == pytest.approx(SETTINGS.soft_end_ms + 50 + 150, abs=45)
-    settled = responder.conversations[0].settled
-    assert [(s.heard_text, s.is_complete) for s in settled] == [("one two three four five", True)]
+    assert remembered(responder) == [
+        ("user", "what time is it"),
+        ("assistant", "one two three four five"),
+    ]
 
 
 async def test_the_clock_starts_at_the_last_speech_sample_not_at_the_decision() -> None:
@@ -125,7 +135,7 @@ async def test_a_reply_begun_in_a_pause_is_thrown_away_and_never_heard() -> None
     assert conversation.responses == ["what time", "what time please"]
     assert conversation.finished == ["what time please"]
     assert of(events, TurnMeasured)[0].latency.speculations == 1
-    assert not session._replies  # nothing of it is kept
+    assert not session._replies._all  # nothing of it is kept
     assert {e.turn for e in of(events, ReplyAudio)} == {1}
 
 
@@ -174,8 +184,7 @@ async def test_barge_in_stops_the_reply_and_keeps_only_what_was_heard() -> None:
     words = interrupted.heard_text.split()
     assert words == [f"w{n}" for n in range(len(words))]
     assert len(words) == int(heard_ms // 200)
-    first = responder.conversations[0].settled[0]
-    assert (first.heard_text, first.is_complete) == (interrupted.heard_text, False)
+    assert remembered(responder)[1] == ("assistant", interrupted.heard_text)
     after = [e for e in events[events.index(interrupted) :] if isinstance(e, ReplyAudio)]
     assert {e.turn for e in after} == {2}
     assert of(events, TurnMeasured)[0].latency.barge_in_ms == pytest.approx(306, abs=70)
@@ -191,7 +200,7 @@ async def test_a_backchannel_does_not_interrupt_or_even_pause() -> None:
     assert not of(events, ReplyPaused)
     assert [(e.turn, e.reason) for e in of(events, TurnDiscarded)] == [(2, "backchannel")]
     assert len(audio_of(events, 1)) == 20 * 200 * OUT_RATE // 1000
-    assert responder.conversations[0].settled[0].is_complete
+    assert remembered(responder)[1][1].endswith("w19")
 
 
 async def test_long_noise_pauses_the_reply_which_then_goes_on_where_it_stopped() -> None:
@@ -226,7 +235,8 @@ async def test_a_user_who_goes_on_right_away_gets_their_turn_back() -> None:
     finals = [(e.turn, e.text) for e in of(events, UserTranscript) if e.final]
     assert finals == [(1, "what time"), (1, "what time is it")]
     # Only the reply to the whole turn is remembered.
-    assert [s.number for s in responder.conversations[0].settled] == [1]
+    assert [role for role, _ in remembered(responder)] == ["user", "assistant"]
+    assert remembered(responder)[0] == ("user", "what time is it")
     assert responder.conversations[0].finished[-1] == "what time is it"
 
 
@@ -235,7 +245,7 @@ async def test_noise_alone_is_no_turn() -> None:
     events = await talk(session_with(responder), word("noise", 600), silence(2000))
     assert [e.reason for e in of(events, TurnDiscarded)] == ["noise"]
     assert not of(events, ReplyAudio)
-    assert not responder.conversations[0].settled
+    assert remembered(responder) == []
 
 
 async def test_a_click_shorter_than_speech_opens_no_turn() -> None:
@@ -290,8 +300,8 @@ async def test_a_stage_that_fails_costs_one_reply_and_says_so() -> None:
     )
     errors = of(events, SessionError)
     assert [e.stage for e in errors] == ["llm", "llm"]
-    settled = responder.conversations[0].settled
-    assert [(s.heard_text, s.is_complete) for s in settled] == [("one two", False)] * 2
+    replies = [text for role, text in remembered(responder) if role == "assistant"]
+    assert replies == ["one two"] * 2
 
 
 async def test_a_stage_that_fails_before_any_sound_discards_the_turn() -> None:
@@ -372,3 +382,117 @@ async def test_sessions_of_one_responder_do_not_disturb_each_other() -> None:
 def test_settings_that_make_no_sense_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(SETTINGS, **change)
+
+
+# What a client may do beside speaking.
+
+
+async def listen_to(session: TurnSession) -> tuple[list[Event], asyncio.Task[None]]:
+    events: list[Event] = []
+
+    async def listen() -> None:
+        async for event in session.events():
+            events.append(event)
+
+    return events, asyncio.create_task(listen())
+
+
+async def test_where_the_client_ends_the_turns_silence_does_not_nor_comes_a_reply_unasked() -> (
+    None
+):
+    responder = FakeResponder()
+    session = session_with(responder, replace(SETTINGS, ends_turns=False))
+    events, listening = await listen_to(session)
+    await speak_into(session, *QUESTION, silence(2000), word("please", 300))
+    assert events == []
+    item_id = session.commit()
+    await asyncio.sleep(1)
+    ended, transcript = events
+    assert (ended.item_id, transcript.text) == (item_id, "what time is it please")
+    assert remembered(responder) == [("user", "what time is it please")]
+    assert session.commit() is None  # nothing was said since
+    await session.close()
+    await listening
+
+
+async def test_a_reply_is_made_when_the_client_asks_for_it_and_waits_for_the_words() -> None:
+    responder = FakeResponder()
+    session = session_with(responder, replace(SETTINGS, ends_turns=False))
+    events, listening = await listen_to(session)
+    await speak_into(session, *QUESTION)
+    session.commit()
+    session.reply()
+    await asyncio.sleep(3)
+    assert remembered(responder) == [
+        ("user", "what time is it"),
+        ("assistant", "one two three four five"),
+    ]
+    assert len(of(events, ReplyStarted)) == len(of(events, ReplyDone)) == 1
+    await session.close()
+    await listening
+
+
+async def test_what_the_client_takes_back_is_not_part_of_the_turn() -> None:
+    responder = FakeResponder()
+    session = session_with(responder, replace(SETTINGS, ends_turns=False))
+    events, listening = await listen_to(session)
+    await speak_into(session, word("noise", 300), word("stop", 300))
+    session.clear()
+    await speak_into(session, word("hello", 300))
+    session.commit()
+    await asyncio.sleep(1)
+    assert [e.text for e in of(events, UserTranscript)] == ["hello"]
+    await session.close()
+    await listening
+
+
+async def test_turns_end_by_themselves_but_wait_for_a_reply_where_the_client_wants_it_so() -> None:
+    responder = FakeResponder()
+    settings = replace(SETTINGS, replies=False)
+    events = await talk(session_with(responder, settings), *QUESTION, silence(2000))
+    assert [e.text for e in of(events, UserTranscript) if e.final] == ["what time is it"]
+    assert not of(events, ReplyStarted)
+    assert remembered(responder) == [("user", "what time is it")]
+
+
+async def test_a_reply_that_must_not_be_interrupted_is_spoken_to_its_end_then_answered() -> (
+    None
+):
+    responder = FakeResponder(reply_words=[f"w{n}" for n in range(10)])
+    settings = replace(SETTINGS, yields=False)
+    pieces = (*QUESTION, silence(1200), word("stop", 500), silence(6000))
+    events = await talk(session_with(responder, settings), *pieces)
+    assert not of(events, ReplyInterrupted)
+    assert [role for role, _ in remembered(responder)] == ["user", "assistant"] * 2
+
+
+async def test_a_client_can_cancel_truncate_and_ask_again() -> None:
+    responder = FakeResponder(reply_words=[f"w{n}" for n in range(10)])
+    session = session_with(responder)
+    events, listening = await listen_to(session)
+    await speak_into(session, *QUESTION, silence(1500))
+    session.cancel_reply()
+    (started,) = of(events, ReplyStarted)
+    session.truncate(started.item_id, 2 * 200 * OUT_RATE // 1000)
+    assert remembered(responder)[1] == ("assistant", "w0 w1")
+    with pytest.raises(KeyError):
+        session.truncate("no such item", 1)
+    session.reply(ReplyOptions(speaks=False))
+    await asyncio.sleep(3)
+    assert remembered(responder)[2][1].startswith("w0")
+    assert {e.turn for e in of(events, ReplyAudio)} == {1}
+    await session.close()
+    await listening
+
+
+async def test_a_reply_asked_for_while_another_is_heard_comes_behind_it() -> None:
+    responder = FakeResponder()
+    session = session_with(responder)
+    events, listening = await listen_to(session)
+    await speak_into(session, *QUESTION, silence(1300))
+    session.reply()
+    await speak_into(session, silence(4000))
+    kinds = [type(e) for e in events if isinstance(e, ReplyStarted | TurnMeasured)]
+    assert kinds == [ReplyStarted, TurnMeasured] * 2
+    await session.close()
+    await listening

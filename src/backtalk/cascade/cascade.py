@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from backtalk.cascade.plugins import find
@@ -20,7 +20,6 @@ from backtalk.cascade.protocols import (
     Asr,
     Llm,
     LlmSettings,
-    Message,
     Segmenter,
     ToolRequest,
     Transcript,
@@ -30,14 +29,15 @@ from backtalk.cascade.speakable import speakable
 from backtalk.cascade.speakable import warm_up as warm_up_speakable
 from backtalk.errors import StageError
 from backtalk.models.store import ModelStore
+from backtalk.session.memory import Memory, Message, memory_of
 from backtalk.session.responder import (
     Computed,
     Heard,
     Reached,
+    ReplyOptions,
     ReplyPart,
     ResponderSpec,
     Said,
-    SettledTurn,
     Sound,
     ToolAsked,
     UserTurn,
@@ -48,8 +48,6 @@ from backtalk.stream.worker import ModelWorker
 
 T = TypeVar("T")
 
-TOOL_TIMEOUT_S = 60.0
-MAX_TOOL_ROUNDS = 4
 PIECES_AHEAD = 64
 """Pieces of text the language model may be ahead of the voice."""
 
@@ -102,15 +100,14 @@ class Cascade:
         await self.tts_worker.run(warm_up_speakable)
         await self.llm.warm_up([Message("system", self.system_prompt)])
         for _ in range(2):
-            conversation = self.open()
-            cancel = CancelToken()
-            async for _part in conversation.reply_to(WARM_UP_QUESTION, cancel):
+            conversation = self.open(memory_of([Message("user", WARM_UP_QUESTION)]))
+            async for _part in conversation.respond(None, ReplyOptions(), CancelToken()):
                 pass
             await conversation.close()
 
-    def open(self) -> CascadeConversation:
-        """A new conversation with an empty memory."""
-        return CascadeConversation(self)
+    def open(self, memory: Memory) -> CascadeConversation:
+        """A new conversation that reads `memory`."""
+        return CascadeConversation(self, memory)
 
     async def close(self) -> None:
         """Free the models. Safe to call twice."""
@@ -132,37 +129,29 @@ class _Hearing:
     weight: asyncio.Future[float | None] | None = None
 
 
-@dataclass
-class _Pending:
-    """A reply that is not settled yet: what goes into the history if it is kept."""
-
-    number: int
-    user_text: str
-    between: list[Message] = field(default_factory=list)
-
-
 class CascadeConversation:
-    """One session's slot in a cascade: its history, and what was recognised of the open turn."""
+    """One session's slot in a cascade: what was recognised of the open turn."""
 
-    def __init__(self, cascade: Cascade) -> None:
+    def __init__(self, cascade: Cascade, memory: Memory) -> None:
         self._cascade = cascade
-        self.history: list[Message] = []
-        self._pending: _Pending | None = None
+        self._memory = memory
+        self._is_replying = False
         self._hearing: _Hearing | None = None
         self._weighing: asyncio.Future[float | None] | None = None
         self._work: set[asyncio.Future[Any]] = set()
         self._earlier: tuple[int, Transcript] | None = None
-        self._tool_results: dict[str, asyncio.Future[str]] = {}
 
-    async def hear(self, turn: UserTurn, *, weighs: bool = True) -> WordsSoFar | None:
+    async def hear(
+        self, turn: UserTurn, options: ReplyOptions, *, weighs: bool = True
+    ) -> WordsSoFar | None:
         """The words of the turn so far, and whether the language model would end them there."""
         hearing = self._hear(turn)
         text = (await asyncio.shield(hearing.words)).text
         if text and weighs:
-            return WordsSoFar(text, await self._weigh(hearing, text))
-        if text and self._pending is None and not self._is_weighing:
+            return WordsSoFar(text, await self._weigh(hearing, text, options))
+        if text and not self._is_replying and not self._is_weighing:
             # Not to know it, but to have the language model read these words while more are said.
-            self._begin_weighing(hearing, text)
+            self._begin_weighing(hearing, text, options)
         return WordsSoFar(text)
 
     def _hear(self, turn: UserTurn) -> _Hearing:
@@ -180,11 +169,13 @@ class CascadeConversation:
         self._earlier = (turn.number, transcript)
         return transcript
 
-    async def _weigh(self, hearing: _Hearing, text: str) -> float | None:
-        return await asyncio.shield(hearing.weight or self._begin_weighing(hearing, text))
+    async def _weigh(self, hearing: _Hearing, text: str, options: ReplyOptions) -> float | None:
+        return await asyncio.shield(hearing.weight or self._begin_weighing(hearing, text, options))
 
-    def _begin_weighing(self, hearing: _Hearing, text: str) -> asyncio.Future[float | None]:
-        work = self._cascade.llm.end_probability(self._prompt(text, []))
+    def _begin_weighing(
+        self, hearing: _Hearing, text: str, options: ReplyOptions
+    ) -> asyncio.Future[float | None]:
+        work = self._cascade.llm.end_probability(self._prompt(text, options))
         hearing.weight = self._weighing = self._start(work)
         return hearing.weight
 
@@ -199,39 +190,40 @@ class CascadeConversation:
         task.add_done_callback(self._work.discard)
         return task
 
-    async def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
-        """Recognise, write and speak; see `Conversation.respond`."""
-        began_s = time.perf_counter()
-        hearing = self._hear(turn)
-        text = (await asyncio.shield(hearing.words)).text
-        yield Computed(time.perf_counter() - began_s)
-        yield Reached("asr")
-        yield Heard(text)
-        if not text:
-            return
-        # The weighing reads most of the reply's prompt and must not queue behind the reply.
-        await self._weigh(hearing, text)
-        self._pending = _Pending(turn.number, text)
-        async with aclosing(self.reply_to(text, cancel, self._pending.between)) as parts:
-            async for part in parts:
-                yield part
-
-    async def reply_to(
-        self, text: str, cancel: CancelToken, between: list[Message] | None = None
+    async def respond(
+        self, turn: UserTurn | None, options: ReplyOptions, cancel: CancelToken
     ) -> AsyncGenerator[ReplyPart, None]:
-        """Write and speak a reply to a text.
+        """Recognise, write and speak; see `Conversation.respond`."""
+        text = None
+        if turn is not None:
+            began_s = time.perf_counter()
+            hearing = self._hear(turn)
+            text = (await asyncio.shield(hearing.words)).text
+            yield Computed(time.perf_counter() - began_s)
+            yield Reached("asr")
+            yield Heard(text)
+            if not text:
+                return
+            # The weighing reads most of the reply's prompt and must not queue behind the reply.
+            await self._weigh(hearing, text, options)
+        self._is_replying = True
+        try:
+            async with aclosing(self._reply_to(text, options, cancel)) as parts:
+                async for part in parts:
+                    yield part
+        finally:
+            self._is_replying = False
 
-        Args:
-            text: what the user said.
-            between: where tool calls and their results are noted for the history.
-        """
+    async def _reply_to(
+        self, text: str | None, options: ReplyOptions, cancel: CancelToken
+    ) -> AsyncGenerator[ReplyPart, None]:
+        """Write and speak a reply to a text, or to the memory as it is."""
         # The writer runs ahead of the voice by a bounded number of chunks.
         chunks: asyncio.Queue[ReplyPart | str | None] = asyncio.Queue(PIECES_AHEAD)
-        notes = between if between is not None else []
 
         async def write() -> None:
             try:
-                await self._write(text, cancel, notes, chunks)
+                await self._write(text, options, cancel, chunks)
             except Exception:
                 await chunks.put(None)
                 raise
@@ -239,9 +231,10 @@ class CascadeConversation:
 
         writer = asyncio.create_task(write())
         try:
-            is_first = True
+            is_first, has_tools = True, False
             while (item := await chunks.get()) is not None:
                 if not isinstance(item, str):
+                    has_tools = has_tools or isinstance(item, ToolAsked)
                     yield item
                     continue
                 async with aclosing(self._speak(item, cancel)) as parts:
@@ -251,7 +244,8 @@ class CascadeConversation:
                             yield Reached("tts_first_audio")
                         yield part
             await writer  # raises what the writer raised
-            if is_first and not cancel.is_cancelled:
+            is_silent = is_first and options.speaks and not has_tools
+            if is_silent and not cancel.is_cancelled:
                 raise StageError(
                     "llm",
                     f"{_describe(self._cascade.llm)} wrote a reply with nothing in it that can be "
@@ -263,79 +257,55 @@ class CascadeConversation:
 
     async def _write(
         self,
-        text: str,
+        text: str | None,
+        options: ReplyOptions,
         cancel: CancelToken,
-        between: list[Message],
         chunks: asyncio.Queue[ReplyPart | str | None],
     ) -> None:
-        """Run the language model, with as many rounds of tools as it asks for (within reason)."""
-        settings = self._cascade.llm_settings
+        """Run the language model; pass on what it writes, and what of it can be spoken now."""
         segmenter = self._cascade.new_segmenter()
         seen_token = seen_chunk = False
 
         async def pass_on(ready: list[str]) -> None:
             nonlocal seen_chunk
-            for chunk in ready:
+            for chunk in ready if options.speaks else []:
                 if not seen_chunk:
                     seen_chunk = True
                     await chunks.put(Reached("first_chunk"))
                 await chunks.put(chunk)
 
-        for _ in range(MAX_TOOL_ROUNDS):
-            asked: list[ToolRequest] = []
-            said = ""
-            began_s = time.perf_counter()
-            prompt = self._prompt(text, between)
-            async with aclosing(self._cascade.llm.reply(prompt, settings, cancel)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, ToolRequest):
-                        asked.append(piece)
-                        continue
-                    if not seen_token:
-                        seen_token = True
-                        await chunks.put(Reached("llm_first_token"))
-                    said += piece
-                    await chunks.put(Said(piece))
-                    await pass_on(segmenter.push(piece))
-            await chunks.put(Computed(time.perf_counter() - began_s))
-            if not asked:
-                break
-            between.extend(await self._call_tools(said, asked, chunks))
+        began_s = time.perf_counter()
+        settings = self._llm_settings(options)
+        prompt = self._prompt(text, options)
+        async with aclosing(self._cascade.llm.reply(prompt, settings, cancel)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, ToolRequest):
+                    await chunks.put(ToolAsked(piece.call_id, piece.name, piece.arguments))
+                    continue
+                if not seen_token:
+                    seen_token = True
+                    await chunks.put(Reached("llm_first_token"))
+                await chunks.put(Said(piece))
+                await pass_on(segmenter.push(piece))
+        await chunks.put(Computed(time.perf_counter() - began_s))
         await pass_on(segmenter.flush())
 
-    def _prompt(self, text: str, between: list[Message]) -> list[Message]:
-        system = Message("system", self._cascade.system_prompt)
-        return [system, *self.history, Message("user", text), *between]
-
-    async def _call_tools(
-        self,
-        said: str,
-        asked: list[ToolRequest],
-        chunks: asyncio.Queue[ReplyPart | str | None],
-    ) -> list[Message]:
-        loop = asyncio.get_running_loop()
-        for tool in asked:
-            self._tool_results[tool.call_id] = loop.create_future()
-            await chunks.put(ToolAsked(tool.call_id, tool.name, tool.arguments))
-        calls = tuple(
-            {
-                "id": tool.call_id,
-                "type": "function",
-                "function": {"name": tool.name, "arguments": tool.arguments},
-            }
-            for tool in asked
+    def _llm_settings(self, options: ReplyOptions) -> LlmSettings:
+        own = self._cascade.llm_settings
+        return LlmSettings(
+            own.max_tokens if options.max_tokens is None else options.max_tokens,
+            own.temperature if options.temperature is None else options.temperature,
+            options.tools or own.tools,
+            options.tool_choice if options.tools else own.tool_choice,
         )
-        messages = [Message("assistant", said, tool_calls=calls)]
-        for tool in asked:
-            try:
-                async with asyncio.timeout(TOOL_TIMEOUT_S):
-                    output = await self._tool_results[tool.call_id]
-            except TimeoutError:
-                output = f'{{"error": "no answer within {TOOL_TIMEOUT_S:.0f} s"}}'
-            finally:
-                del self._tool_results[tool.call_id]
-            messages.append(Message("tool", output, tool_call_id=tool.call_id))
-        return messages
+
+    def _prompt(self, text: str | None, options: ReplyOptions) -> list[Message]:
+        system = self._cascade.system_prompt
+        if options.instructions:
+            style = f"\n\n{system}" if options.speaks else ""
+            system = options.instructions + style
+        said = [Message("user", text)] if text is not None else []
+        return [Message("system", system), *self._memory.messages(), *said]
 
     async def _speak(self, chunk: str, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
         text = speakable(chunk)
@@ -350,22 +320,6 @@ class CascadeConversation:
                 yield Sound(spoken.pcm, spoken.text)
                 began_s = time.perf_counter()
         yield Computed(compute_s)
-
-    def tool_result(self, call_id: str, output: str) -> None:
-        """Answer a `ToolAsked`; an answer nobody waits for is dropped."""
-        future = self._tool_results.get(call_id)
-        if future is not None and not future.done():
-            future.set_result(output)
-
-    def settle(self, turn: SettledTurn) -> None:
-        """Put the turn into the history: what the user said and what they heard in reply."""
-        pending, self._pending = self._pending, None
-        if pending is None or pending.number != turn.number:
-            return
-        self.history.append(Message("user", pending.user_text))
-        self.history.extend(pending.between)
-        if turn.heard_text:
-            self.history.append(Message("assistant", turn.heard_text))
 
     async def close(self) -> None:
         """Nothing is left running for this conversation. Safe to call twice."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from backtalk.cascade.protocols import LlmSettings, Message, ToolRequest
+from backtalk.cascade.protocols import LlmSettings, ToolRequest
 from backtalk.errors import StageError
+from backtalk.session.memory import Message
 
 # Arguments of a tool call are held back until they are whole, so they need a limit.
 MAX_ARGUMENTS_CHARS = 64 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from backtalk.cascade.protocols import Message
+from backtalk.session.memory import Message
 
 # English is about 4.5 bytes to a token; fewer here, as too long is worse than too short.
 _BYTES_PER_TOKEN = 3

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 from backtalk.cascade.chat_json import ChatDeltas, one_line, request_json
 from backtalk.cascade.context_window import fit_context
 from backtalk.cascade.gguf_tokens import chat_template, control_tokens
-from backtalk.cascade.protocols import LlmSettings, Message, ToolRequest
+from backtalk.cascade.protocols import LlmSettings, ToolRequest
 from backtalk.cascade.sentence_end import end_probability, open_prompt
 from backtalk.errors import ConfigError, ModelError, StageError
+from backtalk.session.memory import Message
 from backtalk.stream.cancel import CancelToken
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from backtalk.cascade.chat_json import ChatDeltas, one_line, request_json
-from backtalk.cascade.protocols import LlmSettings, Message, ToolRequest
+from backtalk.cascade.protocols import LlmSettings, ToolRequest
 from backtalk.cascade.sse import SseParser
 from backtalk.errors import ConfigError, StageError
+from backtalk.session.memory import Message
 from backtalk.stream.cancel import CancelToken
 from backtalk.stream.clock import waiting_on_outside
 

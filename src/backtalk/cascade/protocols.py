@@ -14,24 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from backtalk.session.memory import Message
 from backtalk.stream.cancel import CancelToken
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One entry of the conversation as the language model sees it.
-
-    Attributes:
-        role: `system`, `user`, `assistant` or `tool`.
-        content: its text; for an interrupted reply only the part that was heard.
-        tool_calls: the calls an assistant message made, in OpenAI's JSON form.
-        tool_call_id: which call a `tool` message answers.
-    """
-
-    role: str
-    content: str
-    tool_calls: tuple[dict[str, Any], ...] = ()
-    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from backtalk.cascade.protocols import Message
+from backtalk.session.memory import Message
 
 # Recognisers put marks at the end of whatever they are given; the model must choose its own.
 _TRAILING_MARKS = re.compile(r"[\s.?!,;:…-]+$")

@@ -82,7 +82,8 @@ class FrameSession:
             self._frames.popleft()
             self._dropped_frames += 1
         self._report_overrun()
-        await asyncio.sleep(0)
+        if len(self._frames) > 1:  # a burst: let the model begin before more of it comes
+            await asyncio.sleep(0)
 
     async def finish(self) -> None:
         """The input is over: give out all that belongs to it, then end the reply."""

@@ -11,11 +11,13 @@ import numpy as np
 
 from backtalk.errors import BacktalkError, StageError
 from backtalk.latency.record import CriticalPath
+from backtalk.session.memory import SpokenText, new_entry_id
 from backtalk.session.responder import (
     Computed,
     Conversation,
     Heard,
     Reached,
+    ReplyOptions,
     ReplyPart,
     Said,
     Sound,
@@ -34,7 +36,11 @@ class Reply:
     `max_ready_s` of audio. `on_change` is called after every part.
 
     Attributes:
-        turn: what it replies to.
+        number: of the turn it belongs to.
+        turn: what it replies to, None if that is in the memory.
+        options: what was asked of it.
+        after: what must be done before it is begun: the words it replies to are being recognised.
+        item_id: of its entry in the memory, should it get there.
         transcript: the words heard, None until (or unless) the system gives them.
         said: the reply's text so far.
         tools: tool requests not yet passed on.
@@ -45,11 +51,15 @@ class Reply:
         produced_samples: audio made so far.
     """
 
-    turn: UserTurn
+    number: int
+    turn: UserTurn | None
+    options: ReplyOptions
     conversation: Conversation
     sample_rate: int
     max_ready_s: float
     on_change: Callable[[Reply], None]
+    after: asyncio.Future[None] | None = None
+    item_id: str = field(default_factory=new_entry_id)
     transcript: str | None = None
     said: list[str] = field(default_factory=list)
     tools: list[ToolAsked] = field(default_factory=list)
@@ -88,7 +98,10 @@ class Reply:
 
     async def _make(self) -> None:
         try:
-            async with aclosing(self.conversation.respond(self.turn, self._cancel)) as parts:
+            if self.after is not None:
+                await asyncio.wait([self.after])
+            parts = self.conversation.respond(self.turn, self.options, self._cancel)
+            async with aclosing(parts):
                 async for part in parts:
                     self._take_in(part)
                     self.on_change(self)
@@ -136,20 +149,14 @@ class Reply:
                 return sound.pcm[start - at : start - at + samples]
         return np.zeros(0, np.float32)
 
-    def text_until(self, samples: int) -> str:
-        """The words in the first `samples` samples; a word half heard is left out."""
-        words: list[str] = []
-        spans = [(at, s.text) for at, s in self._sounds if s.text.strip()]
-        for n, (start, text) in enumerate(spans):
-            end = spans[n + 1][0] if n + 1 < len(spans) else self.produced_samples
-            if end <= samples:
-                words.append(text.strip())
-            elif start < samples:
-                # Inside a chunk, speaking time is taken to be proportional to letters.
-                share = (samples - start) / max(1, end - start) * len(text.strip())
-                cut = text.strip()[: int(share) + 1]
-                words.append(" ".join(cut.split(" ")[:-1]))
-        return " ".join(word for word in words if word)
+    def text(self) -> str:
+        """All that was written so far."""
+        return "".join(self.said).strip()
+
+    def spoken(self) -> SpokenText:
+        """Which words are where in the sound made so far."""
+        spans = tuple((at, sound.text) for at, sound in self._sounds if sound.text.strip())
+        return SpokenText(spans, self.produced_samples)
 
     def gap_p95_ms(self) -> float | None:
         """95th percentile of the time between pieces of audio being ready."""

@@ -1,9 +1,9 @@
 """The turn-based builder: a user turn in, a stream of text and audio out.
 
 A `Responder` is a loaded system that many sessions share; a `Conversation` is one session's slot
-in it and holds all that it remembers. The turn-taking layer (`turn_session.py`) decides when a
-turn is over, when the reply is heard and when it must stop; a system behind this protocol never
-deals with time.
+in it and reads the session's memory (`memory.py`). The turn-taking layer (`turn_session.py`)
+decides when a turn is over, when the reply is heard and when it must stop; a system behind this
+protocol never deals with time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from backtalk.session.memory import Memory
 from backtalk.stream.cancel import CancelToken
 
 
@@ -89,7 +90,7 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class ToolAsked:
-    """The model asks for a tool. The reply goes on after `Conversation.tool_result`."""
+    """The model asks for a tool. With the answer in the memory, another reply goes on."""
 
     call_id: str
     name: str
@@ -100,49 +101,54 @@ ReplyPart = Heard | Said | Sound | Reached | Computed | ToolAsked
 
 
 @dataclass(frozen=True, slots=True)
-class SettledTurn:
-    """How a turn ended, for the conversation's memory.
+class ReplyOptions:
+    """What may be asked of one reply; None leaves it to the system.
 
     Attributes:
-        number: of the turn.
-        heard_text: what the user heard of the reply: all of it, or the part before they cut in.
-        is_complete: False if the reply was cut short.
+        instructions: how to answer; put before the system's own.
+        tools: declarations in OpenAI's JSON form.
+        tool_choice: `auto`, `none`, `required` or a named function, OpenAI's form.
+        max_tokens: longest reply.
+        temperature: of the language model.
+        speaks: False wants text without sound.
     """
 
-    number: int
-    heard_text: str
-    is_complete: bool
+    instructions: str | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: Any = "auto"
+    max_tokens: int | None = None
+    temperature: float | None = None
+    speaks: bool = True
 
 
 class Conversation(Protocol):
     """One session's slot in a responder."""
 
-    async def hear(self, turn: UserTurn, *, weighs: bool = True) -> WordsSoFar | None:
+    async def hear(
+        self, turn: UserTurn, options: ReplyOptions, *, weighs: bool = True
+    ) -> WordsSoFar | None:
         """Recognise the turn so far, so that less is left to do at its end.
 
         Args:
+            options: of the reply that will probably be wanted.
             weighs: also judge whether the turn may be over. Not wanted while a reply is heard.
         Returns:
             None if this system has no words for what it hears.
         """
         ...
 
-    def respond(self, turn: UserTurn, cancel: CancelToken) -> AsyncGenerator[ReplyPart, None]:
-        """Make a reply. It may be thrown away: nothing is remembered before `settle`.
+    def respond(
+        self, turn: UserTurn | None, options: ReplyOptions, cancel: CancelToken
+    ) -> AsyncGenerator[ReplyPart, None]:
+        """Make a reply. It may be thrown away, so nothing is remembered here: the session does.
 
         A system that recognises words yields `Heard` first; empty words end the reply.
 
+        Args:
+            turn: what the user says, not yet in the memory; None replies to the memory as it is.
         Raises:
             StageError: a stage failed; parts yielded so far stand.
         """
-        ...
-
-    def settle(self, turn: SettledTurn) -> None:
-        """Remember the turn that `respond` was last called for, as it really went."""
-        ...
-
-    def tool_result(self, call_id: str, output: str) -> None:
-        """Answer a `ToolAsked`."""
         ...
 
     async def close(self) -> None:
@@ -178,8 +184,8 @@ class Responder(Protocol):
         """Two generations, unheard, so that the first turn is as fast as the tenth."""
         ...
 
-    def open(self) -> Conversation:
-        """A new conversation with an empty memory."""
+    def open(self, memory: Memory) -> Conversation:
+        """A new conversation that reads `memory`, which its session writes."""
         ...
 
     async def close(self) -> None:

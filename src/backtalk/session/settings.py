@@ -29,10 +29,13 @@ class TurnSettings:
         complete_sound_probability: what the turn detector must say for a turn to be complete.
         complete_words_probability: and what the language model must say of its words.
         speculate: False begins the reply only when the turn is over.
+        ends_turns: False leaves the end of a turn to the client (`commit`, `end_turn`).
+        replies: False leaves the reply to the client (`reply`).
         max_turn_ms: longest turn; it is over then, speaking or not.
         partial_every_ms: how often a long stretch of speech is recognised while it goes on.
 
     Being interrupted:
+        yields: False lets a reply be spoken to its end, whatever the user says.
         barge_in_ms: speech over the reply before its words are looked at.
         barge_in_certain_ms: speech over the reply that stops it whatever the words.
         backchannel_max_ms: where no transcript is to be had, shorter speech than this over the
@@ -63,9 +66,12 @@ class TurnSettings:
     complete_sound_probability: float = 0.3
     complete_words_probability: float = 0.25
     speculate: bool = True
+    ends_turns: bool = True
+    replies: bool = True
     max_turn_ms: int = 60_000
     partial_every_ms: int = 1500
 
+    yields: bool = True
     barge_in_ms: int = 256
     barge_in_certain_ms: int = 800
     backchannel_max_ms: int = 500

@@ -53,7 +53,7 @@ class Speaking:
     @property
     def number(self) -> int:
         """Of the turn it replies to."""
-        return self.reply.turn.number
+        return self.reply.number
 
     def changed(self) -> None:
         """There may be more to send."""

@@ -8,7 +8,6 @@ from backtalk.audio.framing import Framer
 from backtalk.session.detectors import VoiceActivityDetector
 from backtalk.session.settings import TurnSettings
 
-
 VAD_TAIL_MS = 170.0
 """Longest time that Silero VAD was seen to hear speech in silence after a word, and a frame."""
 
@@ -72,6 +71,11 @@ class SpeechTracker:
         """
         trailing_ms = 1000.0 * (self.last_speech_sample - self._last_loud_sample) / self._rate
         return self._last_loud_sample if trailing_ms <= VAD_TAIL_MS else self.last_speech_sample
+
+    def configure(self, settings: TurnSettings) -> None:
+        """Listen by other settings from now on."""
+        self._settings = settings
+        self._quiet_share = 10 ** (-settings.quiet_below_db / 10)
 
     def restart_count(self) -> None:
         """Count `speech_ms` from the present stretch on."""

@@ -18,6 +18,11 @@ class TurnAudio:
         self._pieces: deque[tuple[int, np.ndarray]] = deque()
         self.end = 0
 
+    @property
+    def start(self) -> int:
+        """Position of the first sample that is still kept."""
+        return self._pieces[0][0] if self._pieces else self.end
+
     def append(self, pcm: np.ndarray) -> None:
         """Add audio (float32 [T]) at the end."""
         if len(pcm):

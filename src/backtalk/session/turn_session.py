@@ -15,19 +15,25 @@ Everything here runs on the event loop and returns at once; models run behind th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from backtalk.errors import BacktalkError, SessionClosedError
-from backtalk.latency.record import TurnLatency
 from backtalk.session.backchannel import is_backchannel
 from backtalk.session.detectors import TurnDetector, VoiceActivityDetector
 from backtalk.session.endpoint import EndEvidence, required_silence_ms
+from backtalk.session.memory import Entry, Memory, Message, new_entry_id
+from backtalk.session.replies import Replies
 from backtalk.session.reply import Reply
-from backtalk.session.responder import Responder, SettledTurn, UserTurn, WordsSoFar
+from backtalk.session.responder import (
+    ReplyOptions,
+    Responder,
+    UserTurn,
+    WordsSoFar,
+)
 from backtalk.session.session import checked_pcm
 from backtalk.session.settings import TurnSettings
 from backtalk.session.speaking import Speaking
@@ -37,10 +43,8 @@ from backtalk.stream.clock import now_s
 from backtalk.stream.events import (
     Event,
     IdleTimeout,
-    ReplyInterrupted,
     SessionError,
     TurnDiscarded,
-    TurnMeasured,
     UserSpeechStarted,
     UserTranscript,
     UserTurnEnded,
@@ -57,6 +61,8 @@ class _OpenTurn:
         start_sample: where its audio begins, pre-roll included.
         before: audio of the turn it reopened, to which it belongs.
         onset_sample: its first speech sample.
+        item_id: of its entry in the memory, once it is over.
+        replaces: the entry of the turn it reopened.
         goes_on: its speech came so soon that it may be the rest of the turn before.
         words: what was last recognised, None if nothing was.
         heard_until: up to which sample its words were last given to be recognised.
@@ -67,6 +73,8 @@ class _OpenTurn:
     number: int
     start_sample: int
     onset_sample: int
+    item_id: str = field(default_factory=new_entry_id)
+    replaces: str | None = None
     before: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     goes_on: bool = False
     draft: Reply | None = None
@@ -82,7 +90,7 @@ class _OpenTurn:
 
 
 class TurnSession:
-    """A session with a turn-based system (see `session.Session` for what clients may call).
+    """A session with a turn-based system (see `session.Session` for what every client may call).
 
     Args:
         responder: the system, loaded and warm.
@@ -111,7 +119,6 @@ class TurnSession:
         self.sample_rate_in = spec.sample_rate_in
         self.sample_rate_out = spec.sample_rate_out
         self._has_transcript = spec.has_transcript
-        self._conversation = responder.open()
         self._detector = turn_detector
         self._detector_worker = ModelWorker("turn-detector")
         self._settings = settings or TurnSettings()
@@ -121,17 +128,36 @@ class TurnSession:
         self._fed_at_s = now_s()
         self._turns = 0
         self._open: _OpenTurn | None = None
-        self._speaking: Speaking | None = None
+        self._replies = Replies(
+            responder, self._outbox, self._settings, self._try_commit, self._on_quiet
+        )
+        self._last_turn: UserTurn | None = None
+        self._last_item_id: str | None = None
         self._ended_at_sample = 0
         self._ended_pcm = np.zeros(0, np.float32)
-        self._zero_s = 0.0
-        self._measured: dict[int, _OpenTurn] = {}
         self._quiet_since_s: float | None = now_s()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._replies: set[Reply] = set()
         self._is_closed = False
 
     # What the client calls.
+
+    @property
+    def memory(self) -> Memory:
+        """The conversation so far; a client may edit it between turns."""
+        return self._replies.memory
+
+    @property
+    def reply_options(self) -> ReplyOptions:
+        """What replies are asked for from now on."""
+        return self._replies.options
+
+    @reply_options.setter
+    def reply_options(self, options: ReplyOptions) -> None:
+        self._replies.options = options
+
+    @property
+    def _speaking(self) -> Speaking | None:
+        return self._replies.speaking
 
     async def feed(self, pcm: np.ndarray) -> None:
         """Hear more of the user; see `Session.feed`."""
@@ -141,10 +167,12 @@ class TurnSession:
         self._audio.append(pcm)
         self._fed_at_s = now_s()
         started = self._tracker.push(pcm)
-        if started:
+        if started and self._settings.ends_turns:
             self._quiet_since_s = None
             self._on_speech_started()
-        if self._open is None:
+        if not self._settings.ends_turns:
+            self._on_held_turn_audio()
+        elif self._open is None:
             keep = self._samples(self._settings.pre_roll_ms + self._settings.speech_start_ms + 100)
             self._audio.forget_before(self._audio.end - keep)
             self._check_idle()
@@ -153,10 +181,64 @@ class TurnSession:
         await asyncio.sleep(0)
 
     async def end_turn(self) -> None:
-        """The client says that the user's turn is over (push to talk)."""
+        """The client says that the user's turn is over and wants a reply."""
         if self._open is not None and self._speaking is None:
             self._open.is_forced = True
             self._on_turn_audio(self._open)
+
+    def commit(self) -> str | None:
+        """The client says that the user's turn is over, and wants no reply yet.
+
+        Returns:
+            The id of its entry in the memory; None if nothing was said.
+        """
+        turn = self._open
+        if turn is None:
+            return None
+        self._drop_draft(turn)
+        self._end(turn, self._user_turn(turn))
+        self._replies.words_pending = self._start(self._write_down(turn, self._last_turn))
+        return turn.item_id
+
+    def clear(self) -> None:
+        """The client takes back what the user has said and not ended."""
+        if self._open is not None:
+            self._discard(self._open, "cleared")
+            self._ended_at_sample = self._audio.end
+
+    def reply(
+        self, options: ReplyOptions | None = None, context: Sequence[Message] | None = None
+    ) -> str:
+        """Make a reply now, to the conversation as it is; behind the one that is being heard.
+
+        Args:
+            options: instead of `reply_options`.
+            context: what to reply to instead of the conversation.
+        Returns:
+            The id its entry in the memory will have.
+        """
+        self._turns += 1
+        turn = None if self._has_transcript or context is not None else self._last_turn
+        return self._replies.ask(self._turns, turn, options, context).item_id
+
+    def cancel_reply(self) -> None:
+        """Stop the reply that is being heard, and the one behind it."""
+        self._replies.cut()
+
+    def truncate(self, item_id: str, samples: int) -> None:
+        """The client says how much of a reply was heard; the memory keeps only that.
+
+        Raises:
+            KeyError: no such reply, or it has no sound.
+        """
+        self._replies.truncate(item_id, samples)
+
+    def configure(self, settings: TurnSettings) -> None:
+        """Take turns by other settings from now on."""
+        if settings.ends_turns != self._settings.ends_turns:
+            self.clear()
+        self._settings = self._replies.settings = settings
+        self._tracker.configure(settings)
 
     def events(self) -> AsyncIterator[Event]:
         """Events in order; see `Session.events`."""
@@ -168,23 +250,22 @@ class TurnSession:
             self._speaking.played(samples)
 
     def tool_result(self, call_id: str, output: str) -> None:
-        """Answer a `ToolCall` event; the reply goes on."""
-        self._conversation.tool_result(call_id, output)
+        """Answer a `ToolCall` event; once all are answered, the reply goes on.
+
+        An answer that nobody waits for is dropped.
+        """
+        if self._replies.tool_result(call_id, output):
+            self.reply()
 
     async def close(self) -> None:
         """Stop all work and end `events`. Safe to call twice."""
         if self._is_closed:
             return
         self._is_closed = True
-        if self._speaking is not None:
-            self._speaking.stop()
-        for reply in self._replies:
-            reply.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*[reply.closed() for reply in self._replies])
-        await self._conversation.close()
+        await self._replies.close()
         self._detector_worker.close()
         self._outbox.close()
 
@@ -209,7 +290,20 @@ class TurnSession:
                 since_end_ms <= self._settings.reopen_within_ms
                 and heard_ms <= self._settings.reopen_heard_ms
             )
-        self._outbox.put(UserSpeechStarted(now_s(), onset))
+        self._outbox.put(UserSpeechStarted(now_s(), onset, turn.item_id))
+
+    def _on_held_turn_audio(self) -> None:
+        """The client ends the turns: everything belongs to one, from the first sample on."""
+        turn = self._open
+        if turn is None:
+            self._turns += 1
+            start = self._ended_at_sample = max(self._ended_at_sample, self._audio.start)
+            self._open = _OpenTurn(self._turns, start, start)
+            return
+        oldest = self._audio.end - self._samples(self._settings.max_turn_ms)
+        if oldest > turn.start_sample:
+            turn.start_sample = oldest
+            self._audio.forget_before(oldest)
 
     def _on_turn_audio(self, turn: _OpenTurn) -> None:
         settings = self._settings
@@ -219,14 +313,9 @@ class TurnSession:
         if self._tracker.is_speaking and not turn.is_forced:
             if self._ms(self._audio.end - max(turn.start_sample, 0)) >= settings.max_turn_ms:
                 turn.is_forced = True
-            elif (
-                self._ms(
-                    self._tracker.last_speech_sample - max(turn.heard_until, turn.onset_sample)
-                )
-                >= settings.partial_every_ms
-            ):
-                self._hear(turn, weighs=False)
-            elif settings.speculate and self._tracker.is_quiet:
+            unheard = self._tracker.last_speech_sample - max(turn.heard_until, turn.onset_sample)
+            is_due = self._ms(unheard) >= settings.partial_every_ms
+            if is_due or (settings.speculate and self._tracker.is_quiet):
                 self._hear(turn, weighs=False)
         silence_ms = self._silence_ms()
         if turn.is_forced or not self._tracker.may_be_speaking:
@@ -234,8 +323,11 @@ class TurnSession:
                 self._ask_detector(turn)
                 if settings.speculate:
                     self._hear(turn, weighs=True)
+            if not settings.replies and self._is_over(turn):
+                self.commit()
+                return
             may_begin = settings.speculate and silence_ms >= settings.soft_end_ms
-            if turn.draft is None and (may_begin or self._is_over(turn)):
+            if turn.draft is None and settings.replies and (may_begin or self._is_over(turn)):
                 self._begin_draft(turn)
         self._try_commit()
 
@@ -259,29 +351,48 @@ class TurnSession:
             return
         if not self._is_over(turn):
             return
-        self._open = None
-        self._zero_s = self._time_of(self._tracker.last_speech_sample)
         if draft.transcript == "":
             self._discard(turn, "noise")
             return
-        self._ended_at_sample = self._tracker.last_speech_sample
-        self._ended_pcm = self._pcm(turn)
-        self._measured = {turn.number: turn}
+        user_turn = draft.turn
+        assert user_turn is not None
+        self._end(turn, user_turn)
         if draft.transcript is not None:
-            self._outbox.put(UserTranscript(now_s(), turn.number, draft.transcript, final=True))
-        self._outbox.put(UserTurnEnded(now_s(), turn.number, self._ended_at_sample))
-        self._speaking = Speaking(draft, self._outbox, self._settings, self._on_speaking_ended)
+            self._note(turn, draft.transcript)
+        zero_s = self._time_of(self._ended_at_sample)
+        self._replies.speak(draft, zero_s, turn.speculations, turn.evidence)
+
+    def _end(self, turn: _OpenTurn, user_turn: UserTurn) -> None:
+        """The turn is over: from here on it is part of the conversation."""
+        self._open = None
+        end = self._tracker.last_speech_sample if self._settings.ends_turns else self._audio.end
+        self._ended_at_sample, self._ended_pcm = end, self._pcm(turn)
+        self._last_turn, self._last_item_id = user_turn, turn.item_id
+        self.memory.add(Entry(turn.item_id, Message("user", "")))
+        ended = UserTurnEnded(now_s(), turn.number, end, turn.item_id, turn.replaces)
+        self._outbox.put(ended)
+
+    def _note(self, turn: _OpenTurn, text: str) -> None:
+        entry = self.memory.get(turn.item_id)
+        if entry is not None:
+            entry.say(text)
+        self._outbox.put(UserTranscript(now_s(), turn.number, text, final=True))
+
+    async def _write_down(self, turn: _OpenTurn, user_turn: UserTurn | None) -> None:
+        """Recognise a turn that was ended without a reply."""
+        assert user_turn is not None
+        try:
+            heard = await self._replies.conversation.hear(
+                user_turn, self.reply_options, weighs=False
+            )
+        except BacktalkError as error:
+            self._report(error)
+            return
+        if heard is not None:
+            self._note(turn, heard.text)
 
     def _begin_draft(self, turn: _OpenTurn) -> None:
-        turn.draft = Reply(
-            self._user_turn(turn),
-            self._conversation,
-            self.sample_rate_out,
-            self._settings.max_ready_ms / 1000,
-            self._on_reply_changed,
-        )
-        self._replies.add(turn.draft)
-        turn.draft.when_ended(self._replies.discard)
+        turn.draft = self._replies.begin(turn.number, self._user_turn(turn))
 
     def _drop_draft(self, turn: _OpenTurn) -> None:
         if turn.draft is not None:
@@ -295,12 +406,6 @@ class TurnSession:
         self._open = None
         self._quiet_since_s = now_s()
         self._outbox.put(TurnDiscarded(now_s(), turn.number, reason))
-
-    def _on_reply_changed(self, reply: Reply) -> None:
-        if self._speaking is not None and self._speaking.reply is reply:
-            self._speaking.changed()
-        else:
-            self._try_commit()
 
     # Listening with the models.
 
@@ -321,7 +426,9 @@ class TurnSession:
     async def _heard(self, turn: _OpenTurn, user_turn: UserTurn, weighs: bool) -> None:
         heard: WordsSoFar | None = None
         try:
-            heard = await self._conversation.hear(user_turn, weighs=weighs)
+            heard = await self._replies.conversation.hear(
+                user_turn, self.reply_options, weighs=weighs
+            )
         except BacktalkError as error:
             self._report(error)
         finally:
@@ -337,6 +444,10 @@ class TurnSession:
         elif weighs and heard is not None and self._is_about(user_turn):
             turn.evidence.words = heard.end_probability
             self._try_commit()
+
+    async def _recognise(self, user_turn: UserTurn, *, weighs: bool) -> WordsSoFar | None:
+        replies = self._replies
+        return await replies.conversation.hear(user_turn, replies.options, weighs=weighs)
 
     def _is_about(self, user_turn: UserTurn) -> bool:
         """Whether nothing was said since this was recorded."""
@@ -364,6 +475,8 @@ class TurnSession:
 
     def _on_overlap(self, turn: _OpenTurn, speaking: Speaking) -> None:
         settings, speech_ms = self._settings, self._tracker.speech_ms
+        if not settings.yields:
+            return
         if turn.goes_on and not speaking.is_paused:
             self._pause(turn, speaking)
         if turn.goes_on and speech_ms >= settings.barge_in_ms:
@@ -407,17 +520,14 @@ class TurnSession:
 
     def _interrupt(self, turn: _OpenTurn, speaking: Speaking) -> None:
         self._pause(turn, speaking)
-        heard = speaking.stop()
-        text = speaking.reply.text_until(heard)
-        self._speaking = None
         if turn.goes_on:
             # They had not finished: the new words belong to the turn before.
             turn.before = self._ended_pcm
             turn.number, self._turns = speaking.number, speaking.number
-        else:
-            self._settle(speaking, text, is_complete=False)
-        self._outbox.put(ReplyInterrupted(now_s(), speaking.number, heard, text, turn.goes_on))
-        turn.speculations += 1 if turn.goes_on else 0
+            turn.replaces = self._last_item_id
+            turn.speculations += 1
+        forgotten = [turn.replaces] if turn.goes_on else []
+        self._replies.cut(forgotten=forgotten, reopened=turn.goes_on)
         turn.heard_until = turn.weighed_until = -1  # hear it again as a turn, with all of its words
 
     def _discard_overlap(self, turn: _OpenTurn, speaking: Speaking, reason: str) -> None:
@@ -426,45 +536,11 @@ class TurnSession:
 
     # The end of a reply.
 
-    def _on_speaking_ended(self, speaking: Speaking) -> None:
-        self._speaking = None
-        reply = speaking.reply
-        if reply.error is not None:
-            self._report(reply.error)
-        if reply.transcript == "":
-            self._outbox.put(TurnDiscarded(now_s(), speaking.number, "noise"))
-        else:
-            # A whole reply is remembered as it was written: the language model's prompt cache
-            # then knows it.
-            is_complete = reply.error is None
-            spoken = reply.text_until(reply.produced_samples)
-            written = "".join(reply.said).strip()
-            self._settle(speaking, written if is_complete else spoken, is_complete=is_complete)
-            if reply.error is not None and not reply.produced_samples:
-                self._outbox.put(TurnDiscarded(now_s(), speaking.number, "failed"))
+    def _on_quiet(self) -> None:
+        """Nothing is being heard any more."""
         self._quiet_since_s = now_s()
-        if self._open is not None:
+        if self._open is not None and self._settings.ends_turns:
             self._on_turn_audio(self._open)
-
-    def _settle(self, speaking: Speaking, heard_text: str, *, is_complete: bool) -> None:
-        reply, number = speaking.reply, speaking.number
-        self._conversation.settle(SettledTurn(number, heard_text, is_complete))
-        turn = self._measured.pop(number, None)
-        stages_ms = reply.path.stages_ms(self._zero_s)
-        is_audible = "leading_silence" in stages_ms
-        latency = TurnLatency(
-            stages_ms=stages_ms,
-            ttfa_ms=sum(stages_ms.values()) if is_audible else None,
-            compute_s=reply.compute_s,
-            audio_s=reply.produced_samples / self.sample_rate_out,
-            underruns=speaking.playout.underruns,
-            gap_p95_ms=reply.gap_p95_ms(),
-            barge_in_ms=speaking.barge_in_ms,
-            speculations=turn.speculations if turn else 0,
-            end_by_sound=turn.evidence.sound if turn else None,
-            end_by_words=turn.evidence.words if turn else None,
-        )
-        self._outbox.put(TurnMeasured(now_s(), number, latency))
 
     def _check_idle(self) -> None:
         timeout_s, since_s = self._settings.idle_timeout_s, self._quiet_since_s
@@ -479,10 +555,11 @@ class TurnSession:
     def _report(self, error: BacktalkError) -> None:
         self._outbox.put(SessionError(now_s(), getattr(error, "stage", "system"), str(error)))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _pcm(self, turn: _OpenTurn) -> np.ndarray:
         return np.concatenate([turn.before, self._audio.since(turn.start_sample)])

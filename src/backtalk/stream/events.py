@@ -30,9 +30,11 @@ class UserSpeechStarted(Event):
 
     Attributes:
         sample: position of the first speech sample in the user's audio.
+        item_id: of the turn's entry in the memory, should it become one.
     """
 
     sample: int
+    item_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,18 @@ class UserTranscript(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserTurnEnded(Event):
-    """The user's turn is over and the reply may be heard from now on.
+    """The user's turn is over.
 
     Attributes:
         sample: position of the last speech sample in the user's audio (the latency clock's zero).
+        item_id: of the turn's entry in the memory.
+        replaces: the entry of the turn that this one reopened and contains, None if there is none.
     """
 
     turn: int
     sample: int
+    item_id: str
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +72,24 @@ class TurnDiscarded(Event):
     """What sounded like speech was not a turn (noise, or a back-channel during the reply).
 
     Attributes:
-        reason: `noise`, `backchannel` or `failed` (the reply broke before any of it was heard).
+        reason: `noise`, `backchannel`, `cleared` (by the client) or `failed` (the reply broke before
+            any of it was heard).
     """
 
     turn: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted(Event):
+    """A reply is certain: what follows of it is meant to be heard.
+
+    Attributes:
+        item_id: of its entry in the memory.
+    """
+
+    turn: int
+    item_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +161,7 @@ class ReplyInterrupted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ToolCall(Event):
-    """The model asks for a tool; answer with `Session.tool_result`.
+    """The model asks for a tool; `TurnSession.tool_result` answers, and the reply goes on.
 
     Attributes:
         arguments: JSON text as the model wrote it.
