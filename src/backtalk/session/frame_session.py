@@ -58,7 +58,7 @@ class FrameSession:
         self._max_lag_frames = None if waits else spec.max_lag_frames
         self._framer = Framer(spec.frame_size)
         self._frames: deque[np.ndarray] = deque()
-        self._outbox = Outbox()
+        self._outbox: Outbox[Event] = Outbox()
         self._unread_frames = 0
         self._dropped_frames = 0
         self._stepped = asyncio.Event()

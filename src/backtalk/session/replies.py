@@ -21,6 +21,7 @@ from backtalk.session.settings import TurnSettings
 from backtalk.session.speaking import Speaking
 from backtalk.stream.clock import now_s
 from backtalk.stream.events import (
+    Event,
     ReplyInterrupted,
     ReplyStarted,
     SessionError,
@@ -48,7 +49,7 @@ class Replies:
     def __init__(
         self,
         responder: Responder,
-        outbox: Outbox,
+        outbox: Outbox[Event],
         settings: TurnSettings,
         on_change: Callable[[], None],
         on_quiet: Callable[[], None],

@@ -11,6 +11,7 @@ from backtalk.session.reply import Reply
 from backtalk.session.settings import TurnSettings
 from backtalk.stream.clock import now_s
 from backtalk.stream.events import (
+    Event,
     ReplyAudio,
     ReplyDone,
     ReplyPaused,
@@ -33,7 +34,7 @@ class Speaking:
     def __init__(
         self,
         reply: Reply,
-        outbox: Outbox,
+        outbox: Outbox[Event],
         settings: TurnSettings,
         on_end: Callable[[Speaking], None],
     ) -> None:
@@ -122,7 +123,8 @@ class Speaking:
             else:
                 if done_at != self.playout.sent_samples:
                     done_at = self.playout.sent_samples
-                    self._outbox.put(ReplyDone(now_s(), self.number, done_at))
+                    error = None if self.reply.error is None else str(self.reply.error)
+                    self._outbox.put(ReplyDone(now_s(), self.number, done_at, error))
                 unplayed_s = self.playout.unplayed_s(now_s())
                 if unplayed_s <= 0.5 / self.reply.sample_rate:
                     break

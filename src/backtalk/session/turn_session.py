@@ -124,7 +124,7 @@ class TurnSession:
         self._settings = settings or TurnSettings()
         self._tracker = SpeechTracker(vad, self._settings)
         self._audio = TurnAudio()
-        self._outbox = Outbox()
+        self._outbox: Outbox[Event] = Outbox()
         self._fed_at_s = now_s()
         self._turns = 0
         self._open: _OpenTurn | None = None
@@ -220,6 +220,23 @@ class TurnSession:
         self._turns += 1
         turn = None if self._has_transcript or context is not None else self._last_turn
         return self._replies.ask(self._turns, turn, options, context).item_id
+
+    def add_spoken(self, entry: Entry, pcm: np.ndarray, after: str | None = None) -> str | None:
+        """Put something the user said elsewhere into the conversation; replies wait for its words.
+
+        Args:
+            entry: of the user, its text empty.
+            pcm: float32 [T] at `sample_rate_in`.
+            after: see `Memory.add`.
+        Returns:
+            The id of the entry before it.
+        """
+        before = self.memory.add(entry, after)
+        self._turns += 1
+        turn = _OpenTurn(self._turns, 0, 0, item_id=entry.id)
+        self._last_turn = UserTurn(turn.number, checked_pcm(pcm), len(pcm))
+        self._replies.words_pending = self._start(self._write_down(turn, self._last_turn))
+        return before
 
     def cancel_reply(self) -> None:
         """Stop the reply that is being heard, and the one behind it."""
@@ -376,7 +393,8 @@ class TurnSession:
         entry = self.memory.get(turn.item_id)
         if entry is not None:
             entry.say(text)
-        self._outbox.put(UserTranscript(now_s(), turn.number, text, final=True))
+        words = UserTranscript(now_s(), turn.number, text, final=True, item_id=turn.item_id)
+        self._outbox.put(words)
 
     async def _write_down(self, turn: _OpenTurn, user_turn: UserTurn | None) -> None:
         """Recognise a turn that was ended without a reply."""

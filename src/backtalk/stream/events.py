@@ -44,11 +44,13 @@ class UserTranscript(Event):
     Attributes:
         turn: number of the user's turn, from 1.
         final: True once the turn is over; earlier ones may still change.
+        item_id: of the turn's entry in the memory, once it is over.
     """
 
     turn: int
     text: str
     final: bool
+    item_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class TurnDiscarded(Event):
     """What sounded like speech was not a turn (noise, or a back-channel during the reply).
 
     Attributes:
-        reason: `noise`, `backchannel`, `cleared` (by the client) or `failed` (the reply broke before
-            any of it was heard).
+        reason: `noise`, `backchannel`, `cleared` (by the client) or `failed` (the reply broke
+            before any of it was heard).
     """
 
     turn: int
@@ -117,10 +119,15 @@ class ReplyAudio(Event):
 
 @dataclass(frozen=True, slots=True)
 class ReplyDone(Event):
-    """All of the reply's audio has been sent."""
+    """All of the reply's audio has been sent.
+
+    Attributes:
+        error: why there is not more of it, None if it is complete.
+    """
 
     turn: int
     samples: int
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
 
-from backtalk.stream.events import Event, ReplyAudio
+from backtalk.stream.events import ReplyAudio
+
+T = TypeVar("T")
 
 
-class Outbox:
+class Outbox(Generic[T]):
     """A queue of events from one session to one reader.
 
     Audio waits for room (`put_audio`), so a client that stops reading stops the reply being made.
@@ -19,10 +22,17 @@ class Outbox:
     Args:
         max_audio_events: pieces of audio kept for a reader that lags.
         max_events: bound on all events.
+        audio_type: which events are audio.
     """
 
-    def __init__(self, max_audio_events: int = 64, max_events: int = 4096) -> None:
-        self._events: deque[Event] = deque()
+    def __init__(
+        self,
+        max_audio_events: int = 64,
+        max_events: int = 4096,
+        audio_type: type = ReplyAudio,
+    ) -> None:
+        self._events: deque[T] = deque()
+        self._audio_type = audio_type
         self._max_audio_events = max_audio_events
         self._max_events = max_events
         self._audio_events = 0
@@ -32,7 +42,7 @@ class Outbox:
         self._is_closed = False
         self.dropped_events = 0
 
-    def put(self, event: Event) -> None:
+    def put(self, event: T) -> None:
         """Add an event; never waits."""
         if self._is_closed:
             return
@@ -42,7 +52,7 @@ class Outbox:
         self._events.append(event)
         self._changed.set()
 
-    async def put_audio(self, event: ReplyAudio) -> None:
+    async def put_audio(self, event: T) -> None:
         """Add a piece of audio once there is room for it."""
         while self._audio_events >= self._max_audio_events and not self._is_closed:
             self._room.clear()
@@ -53,7 +63,7 @@ class Outbox:
 
     def take_back_audio(self) -> None:
         """Remove all audio that has not been read: the reply was stopped."""
-        self._events = deque(e for e in self._events if not isinstance(e, ReplyAudio))
+        self._events = deque(e for e in self._events if not isinstance(e, self._audio_type))
         self._audio_events = 0
         self._room.set()
 
@@ -63,12 +73,12 @@ class Outbox:
         self._changed.set()
         self._room.set()
 
-    async def read(self) -> AsyncIterator[Event]:
+    async def read(self) -> AsyncIterator[T]:
         """Yield events in order until the outbox is closed and empty. One reader only."""
         while True:
             while self._events:
                 event = self._events.popleft()
-                if isinstance(event, ReplyAudio):
+                if isinstance(event, self._audio_type):
                     self._audio_events -= 1
                     self._room.set()
                 yield event
