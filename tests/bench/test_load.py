@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from backtalk.bench import echo_stream, server_watch
 from backtalk.bench import load as load_bench
 from backtalk.bench.echo_stream import Target
 from backtalk.bench.load import LoadPlan, LoadRun, run_load
+from backtalk.bench.load_report import draw_load, load_report
 from backtalk.bench.server_watch import memory_growth, parse_metrics
 from bench.fake_realtime import FakeRealtime
 
@@ -150,3 +153,30 @@ def test_a_line_through_memory_leaves_the_beginning_out() -> None:
 def test_metrics_are_read_with_their_labels() -> None:
     text = '# TYPE a gauge\na 1.5\nb{code="x y"} 2\nbroken\nc NaN-ish\n'
     assert parse_metrics(text) == {"a": 1.5, 'b{code="x y"}': 2.0}
+
+
+async def test_a_report_holds_every_figure_against_its_limit(tmp_path: Path) -> None:
+    async with FakeRealtime(rss_bytes=lambda: 100 << 20).run() as server:
+        good = load_report(await load(server))
+    async with FakeRealtime(spoil=FAULTS["lost"]).run() as server:
+        bad = load_report(await load(server, slow_readers=0))
+    assert {c["name"] for c in bad["checks"] if not c["ok"]} >= {"lost"}
+    assert not bad["passed"]
+    assert all(c["ok"] for c in good["checks"] if "ms" not in c["name"])
+    assert sum(good["histogram"]["counts"]) == good["frames"]["received"] == 200
+    json.dumps(good)
+    draw_load(tmp_path / "good.png", good)
+    draw_load(tmp_path / "bad.png", bad)
+    assert (tmp_path / "good.png").stat().st_size > 10_000
+
+
+async def test_a_slow_reader_is_reported_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_bench, "SLOW_READER_STOPS_S", 0.5)
+    monkeypatch.setattr(load_bench, "SETTLES_WITHIN_S", 0.2)
+    async with FakeRealtime().run() as server:
+        run = await load(server, slow_readers=1, seconds=2.0)
+    assert run.tally.counts.sent == 300
+    assert run.slow.counts.received == 100
+    assert 400 < run.held_ms[0] < 700
+    assert run.settled_ms[0] < 200
+    assert max(run.tally.latency_ms) < 200

@@ -77,9 +77,8 @@ async def run_load(plan: LoadPlan, on_progress: Callable[[str], None] | None = N
     gc.freeze()  # keeps collections short: their pauses would count as the server's
     watch = ServerWatch(plan.target.url, plan.target.token)
     run = LoadRun(plan, watch)
-    profile = {"steady": _steady, "storm": _storm, "churn": _churn}[plan.profile]
     async with watch:
-        await profile(run, itertools.count(random.getrandbits(24) << 7), say)
+        await PROFILES[plan.profile](run, itertools.count(random.getrandbits(24) << 7), say)
         if watch.samples:
             await asyncio.sleep(1.5 * EVERY_S)  # one more reading when everybody has left
     run.load_average = os.getloadavg()[0]
@@ -193,3 +192,6 @@ async def _churn(run: LoadRun, ids: Iterator[int], say: Callable[[str], None]) -
     async with asyncio.TaskGroup() as group:
         for lane in range(plan.sessions):
             group.create_task(come_and_go(lane))
+
+
+PROFILES = {"steady": _steady, "storm": _storm, "churn": _churn}

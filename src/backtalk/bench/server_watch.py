@@ -31,33 +31,41 @@ class ServerWatch:
     _first: dict[str, float] = field(default_factory=dict)
     _last: dict[str, float] = field(default_factory=dict)
     _task: asyncio.Task[None] | None = None
+    _began_s: float = 0.0
 
     async def __aenter__(self) -> ServerWatch:
-        self._task = asyncio.create_task(self._watch())
+        self._began_s = asyncio.get_running_loop().time()
+        http = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {self.token}"} if self.token else {}, timeout=2.0
+        )
+        if await self._read(http):
+            self._task = asyncio.create_task(self._watch(http))
+        else:
+            await http.aclose()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _watch(self) -> None:
+    async def _watch(self, http: httpx.AsyncClient) -> None:
+        async with http:
+            while True:
+                await asyncio.sleep(EVERY_S)
+                await self._read(http)
+
+    async def _read(self, http: httpx.AsyncClient) -> bool:
         parts = urlsplit(self.url)
         scheme = "https" if parts.scheme == "wss" else "http"
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        async with httpx.AsyncClient(headers=headers, timeout=2.0) as http:
-            while True:
-                try:
-                    answer = await http.get(f"{scheme}://{parts.netloc}/metrics")
-                except httpx.HTTPError:
-                    answer = None
-                if answer is not None and answer.status_code == 200:
-                    self._take(loop.time() - began_s, parse_metrics(answer.text))
-                elif not self.samples:
-                    return
-                await asyncio.sleep(EVERY_S)
+        try:
+            answer = await http.get(f"{scheme}://{parts.netloc}/metrics")
+        except httpx.HTTPError:
+            return False
+        if answer.status_code != 200:
+            return False
+        self._take(asyncio.get_running_loop().time() - self._began_s, parse_metrics(answer.text))
+        return True
 
     def _take(self, at_s: float, metrics: dict[str, float]) -> None:
         self._first = self._first or metrics
@@ -117,6 +125,7 @@ def memory_growth(points: list[tuple[float, float]]) -> dict[str, Any] | None:
         "max_mib": round(max(mib for _, mib in points), 1),
         "slope_mib_per_h": round(3600.0 * slope, 1),
         "growth_mib": round(growth_mib, 2),
+        "allowed_mib": FLAT_MIB,
         "is_flat": growth_mib <= FLAT_MIB,
     }
 

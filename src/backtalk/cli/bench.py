@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,11 @@ from backtalk.errors import ConfigError
 if TYPE_CHECKING:
     from backtalk.bench.latency import Variant, VariantResult
     from backtalk.session.settings import TurnSettings
+
+TokenOption = Annotated[
+    str | None,
+    typer.Option(envvar="BACKTALK_TOKEN", help="Key for the server."),
+]
 
 app = typer.Typer(help="Measure.", no_args_is_help=True)
 
@@ -79,8 +84,7 @@ def latency(
 
     if turns is not None and turns < 1:
         raise ConfigError(f"--turns must be at least 1, not {turns}")
-    if out is not None and not out.parent.is_dir():
-        raise ConfigError(f"{out} cannot be written: make the folder {out.parent} first")
+    _check_folder(out)
     settings = turn_settings(set_)
     variants = _variants(settings, set_ or [], compare or [])
     questions = read_questions(folder, turns)
@@ -124,6 +128,112 @@ def latency(
         typer.echo(json_text.dumps(found))
     else:
         _print(results, found, out)
+
+
+@app.command()
+def load(
+    url: Annotated[str, typer.Option(help="Server, e.g. ws://127.0.0.1:8765/v1/realtime")],
+    model: Annotated[str, typer.Option(help="A system that gives its input back.")] = "echo",
+    profile: Annotated[
+        str,
+        typer.Option(help="steady, storm (500 connects in 5 s) or churn (connects that leave)."),
+    ] = "steady",
+    sessions: Annotated[int, typer.Option(help="At once.")] = 64,
+    seconds: Annotated[
+        float | None, typer.Option(help="Audio per session; 60 s, of a churn 2 s.")
+    ] = None,
+    connects: Annotated[
+        int | None, typer.Option(help="Of a storm (500) or in all of a churn (10000).")
+    ] = None,
+    frame_ms: Annotated[int, typer.Option(help="Audio per message, a multiple of 20.")] = 20,
+    slow_readers: Annotated[
+        int, typer.Option(help="Sessions of a steady run that stop reading for 10 s.")
+    ] = 0,
+    kill: Annotated[
+        int, typer.Option(help="Sessions of a steady run that vanish in the middle.")
+    ] = 0,
+    token: TokenOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Report to write: OUT.json and OUT.png beside it.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Frames lost, mixed up and delayed by a server with many sessions. Fails if over its limits.
+
+    Example: backtalk serve --system echo, then in another terminal
+    backtalk bench load --url ws://127.0.0.1:8765/v1/realtime --seconds 20
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from backtalk.bench.echo_stream import Target
+    from backtalk.bench.load import PROFILES, LoadPlan, run_load
+    from backtalk.bench.load_report import draw_load, load_report
+
+    if profile not in PROFILES:
+        raise ConfigError(f"--profile {profile}: use one of {', '.join(PROFILES)}")
+    if frame_ms < 20 or frame_ms % 20:
+        raise ConfigError(f"--frame-ms must be a multiple of 20, not {frame_ms}")
+    if sessions < 1 or (seconds is not None and seconds <= 0):
+        raise ConfigError("--sessions and --seconds must be more than 0")
+    if slow_readers + kill > sessions:
+        raise ConfigError("--slow-readers and --kill are more than there are --sessions")
+    _check_folder(out)
+    plan = LoadPlan(
+        Target(url, model, token, frame_ms // 20),
+        profile,
+        sessions,
+        seconds if seconds is not None else (2.0 if profile == "churn" else 60.0),
+        connects if connects is not None else (10_000 if profile == "churn" else 500),
+        slow_readers,
+        kill,
+    )
+    console = Console(stderr=True, quiet=json)
+    with console.status("connecting") as status:
+        found = load_report(asyncio.run(run_load(plan, status.update)))
+    if out is not None:
+        out.with_suffix(".json").write_text(json_text.dumps(found, indent=1) + "\n")
+        draw_load(out.with_suffix(".png"), found)
+    if json:
+        typer.echo(json_text.dumps(found))
+    else:
+        _print_load(found, out)
+    if not found["passed"]:
+        raise typer.Exit(1)
+
+
+def _print_load(found: dict[str, Any], out: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    connects, server = found["connects"], found["server"]
+    console.print(
+        f"{found['frames']['sent']:,} frames of {connects['accepted']:,} sessions; "
+        f"added ms {found['latency_ms']}; this client was late by ms {found['client_late_ms']}"
+    )
+    console.print(f"connect to ready ms {connects['ready_ms']}; refused {connects['refused']}")
+    console.print(
+        f"memory {server['memory']}; server CPU per frame {server['cpu_us_per_frame']} us; "
+        f"closes {found['closes']}; errors {found['errors']}"
+    )
+    if found["slow_readers"]:
+        console.print(f"slow readers {found['slow_readers']}")
+    table = Table(title="Limits" + (", doubled: this machine is busy" if found["is_busy"] else ""))
+    for name in ("", "found", "limit"):
+        table.add_column(name, justify="right" if name else "left")
+    for check in found["checks"]:
+        style = None if check["ok"] else "bold red"
+        table.add_row(check["name"], f"{check['value']:g}", f"{check['limit']:g}", style=style)
+    console.print(table)
+    if out is not None:
+        console.print(f"wrote {out.with_suffix('.json')} and .png")
+
+
+def _check_folder(out: Path | None) -> None:
+    if out is not None and not out.parent.is_dir():
+        raise ConfigError(f"{out} cannot be written: make the folder {out.parent} first")
 
 
 def _variants(settings: TurnSettings, base: list[str], compare: list[str]) -> list[Variant]:
