@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,13 +48,16 @@ class ServerWatch:
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
 
     async def _watch(self, http: httpx.AsyncClient) -> None:
-        async with http:
+        try:
             while True:
                 await asyncio.sleep(EVERY_S)
                 await self._read(http)
+        finally:
+            await http.aclose()
 
     async def _read(self, http: httpx.AsyncClient) -> bool:
         parts = urlsplit(self.url)
