@@ -1,0 +1,178 @@
+"""`backtalk serve`: the Realtime protocol and the page, for one or more systems."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backtalk.cli.agent_options import (
+    AgentChoice,
+    AsrOption,
+    LlmModelOption,
+    LlmOption,
+    LlmUrlOption,
+    SetOption,
+    TtsOption,
+    turn_settings,
+)
+from backtalk.errors import ConfigError
+
+if TYPE_CHECKING:
+    import socket
+
+    from rich.console import Console
+
+    from backtalk.server.settings import ServerSettings
+    from backtalk.systems import Agent
+
+_EXAMPLES = """
+Examples:
+
+  backtalk serve                                   this machine only; open the page it prints
+
+  backtalk serve --system cascade --system echo    two models to choose from
+
+  BACKTALK_TOKEN=... backtalk serve --host 0.0.0.0 others may connect, with the token
+"""
+
+
+def serve(
+    system: Annotated[
+        list[str] | None,
+        typer.Option("--system", help="A system to serve; the first is the default. Repeatable."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8765,
+    token: Annotated[
+        list[str] | None,
+        typer.Option(envvar="BACKTALK_TOKEN", help="Key that clients must present. Repeatable."),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let others connect without a token.")
+    ] = False,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Web page of another site that may connect. Repeatable."),
+    ] = None,
+    sessions: Annotated[
+        int | None, typer.Option(help="Conversations at once.", min=1, show_default="64")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Folder: record every conversation there.")
+    ] = None,
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Export a span per turn (set up by OTEL_ variables).")
+    ] = False,
+    asr: AsrOption = None,
+    llm: LlmOption = None,
+    llm_url: LlmUrlOption = None,
+    llm_model: LlmModelOption = None,
+    tts: TtsOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Serve OpenAI's Realtime protocol, and a page to talk to."""
+    import asyncio
+
+    from rich.console import Console
+
+    from backtalk.realtime.limits import Limits
+    from backtalk.server.admission import check_open_files
+    from backtalk.server.drain import listen
+    from backtalk.server.settings import ServerSettings
+
+    limits = Limits()
+    if sessions is not None:
+        limits = replace(
+            limits, sessions=sessions, sessions_per_address=sessions, sessions_per_token=sessions
+        )
+    if record is not None and not record.is_dir():
+        raise ConfigError(f"--record {record}: there is no such folder; make it first")
+    settings = ServerSettings(
+        host=host,
+        port=port,
+        tokens=tuple(token or ()),
+        is_insecure=insecure,
+        allowed_origins=tuple(allow_origin or ()),
+        record_dir=record,
+        has_tracing=otel,
+        turns=turn_settings(set_),
+        limits=limits,
+    )
+    check_open_files(limits.sessions)
+    choices = [
+        AgentChoice(name, asr, llm, llm_url, llm_model, tts)
+        for name in dict.fromkeys(system or ["cascade"])
+    ]
+    # The port is taken before anything is loaded: whoever finds it taken need not wait.
+    listener = listen(settings)
+    console = Console(stderr=True)
+    try:
+        asyncio.run(_serve(choices, settings, listener, console))
+    finally:
+        listener.close()
+
+
+serve.__doc__ = f"{serve.__doc__}\n{_EXAMPLES}"
+
+
+async def _serve(
+    choices: list[AgentChoice],
+    settings: ServerSettings,
+    listener: socket.socket,
+    console: Console,
+) -> None:
+    import asyncio
+
+    from backtalk.server.agent_pool import AgentPool
+    from backtalk.server.app import build_app
+    from backtalk.server.drain import build_server
+
+    agents = {}
+    for choice in choices:
+        with console.status(f"loading {choice.system}"):
+            agents[choice.system] = _load(choice)
+    pool = AgentPool(agents)
+    server = build_server(build_app(pool, settings), settings)
+    serving = asyncio.create_task(server.serve([listener]))
+    warming = asyncio.create_task(pool.until_warm())
+    with console.status("warming up"):
+        await asyncio.wait({serving, warming}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        try:
+            await warming
+        except BaseException:
+            server.should_exit = True
+            await serving
+            raise
+        _announce(settings, listener.getsockname()[1], pool.default, console)
+    warming.cancel()
+    await serving
+
+
+def _load(choice: AgentChoice) -> Agent:
+    from backtalk.systems import build_agent
+
+    options = choice.builder_options() if choice.system == "cascade" else {}
+    return build_agent(choice.system, **options)
+
+
+def _announce(settings: ServerSettings, port: int, model: str, console: Console) -> None:
+    is_any = settings.host in ("0.0.0.0", "::")  # noqa: S104
+    host = "localhost" if settings.is_loopback or is_any else settings.host
+    address = f"{host}:{port}"
+    key = "$BACKTALK_TOKEN" if settings.tokens else "any"
+    lines = [
+        f"[bold]backtalk[/] is ready: [bold]http://{address}/[/]",
+        f"  Realtime clients   ws://{address}/v1/realtime?model={model}",
+        f"  openai, in Python  OpenAI(base_url='http://{address}/v1', api_key='{key}')",
+        f"  which models       curl -H 'Authorization: Bearer {key}' http://{address}/v1/models",
+    ]
+    if settings.is_insecure and not settings.tokens and not settings.is_loopback:
+        lines.append("[bold red]anybody who can reach this address may use it (--insecure)[/]")
+    if settings.record_dir is not None:
+        lines.append(f"[bold]every conversation is recorded[/] to {settings.record_dir}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)

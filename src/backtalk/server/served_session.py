@@ -1,0 +1,142 @@
+"""A Realtime session as the server keeps it: with a log of what it said, beyond any one socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from backtalk.realtime import wire
+from backtalk.realtime.limits import Limits
+from backtalk.realtime.outgoing import OutgoingAudio
+from backtalk.realtime.realtime_session import RealtimeSession
+from backtalk.server.admission import Seat
+from backtalk.server.auth import Caller
+from backtalk.server.closing import Closing
+from backtalk.server.dialect import Dialect
+from backtalk.server.event_log import Entry, EventLog
+from backtalk.server.metrics import Metrics
+from backtalk.stream.clock import now_s
+
+RESUME = "backtalk.resume"
+
+_log = logging.getLogger(__name__)
+
+
+class ServedSession:
+    """Reads a session's events into a log, whether somebody listens or not.
+
+    Args:
+        seat: its place on the server, given back at the end.
+        dialect: what the client speaks.
+        on_updated: called after the client was told that its session has changed.
+        on_end: called once when the session is over.
+
+    Attributes:
+        log: everything it said that its client may still have to be told.
+        ends_at_s: when it has lasted as long as it may, on the loop's clock.
+        effective: the session object last told to the client.
+        close_now: closes the socket it is attached to, if any.
+    """
+
+    def __init__(
+        self,
+        session: RealtimeSession,
+        caller: Caller,
+        seat: Seat,
+        limits: Limits,
+        metrics: Metrics,
+        dialect: Dialect,
+        on_updated: Callable[[ServedSession], None],
+        on_end: Callable[[ServedSession], None],
+    ) -> None:
+        self.session, self.caller, self.dialect = session, caller, dialect
+        self.log = EventLog(limits.replay_events)
+        self.effective: dict[str, Any] = {}
+        self.close_now: Callable[[Closing], None] | None = None
+        self.is_over = False
+        self.ends_at_s = now_s() + limits.session_s
+        self.seat = seat
+        self._metrics, self._on_updated, self._on_end = metrics, on_updated, on_end
+        self._running_responses: set[str] = set()
+        self._pumping = asyncio.create_task(self._pump())
+
+    @property
+    def id(self) -> str:
+        """The session's id, `sess_...`."""
+        return self.session.id
+
+    @property
+    def wants_resume(self) -> bool:
+        """Whether its client asked to be able to come back."""
+        return RESUME in (self.effective.get("include") or ())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reply is under way or has not been received yet."""
+        return bool(self._running_responses) or not self.log.is_received
+
+    def say(self, event: dict[str, Any]) -> int:
+        """Add an event of the server's own; its position in the log."""
+        position = self.log.end
+        if event["type"] == "error":
+            self._metrics.protocol_errors_total.labels(_kind(event)).inc()
+        for told in self.dialect.outgoing(event):
+            self.log.append(Entry(event["event_id"], wire.encode(told)))
+        return position
+
+    async def end(self, result: str) -> None:
+        """Close the session and give its place back. Safe to call twice.
+
+        Args:
+            result: how it ended, for the metrics.
+        """
+        if self.is_over:
+            return
+        self.is_over = True
+        self.seat.leave()
+        self._metrics.sessions_total.labels(result).inc()
+        self._on_end(self)
+        self.log.close()
+        try:
+            await self.session.close()
+        finally:
+            if asyncio.current_task() is not self._pumping:
+                self._pumping.cancel()
+                await asyncio.gather(self._pumping, return_exceptions=True)
+
+    async def _pump(self) -> None:
+        try:
+            async for event in self.session.outgoing():
+                await self.log.room()
+                if isinstance(event, OutgoingAudio):
+                    payload = self.dialect.audio(event)
+                    self.log.append(Entry(event.event_id, payload, event.duration_ms))
+                else:
+                    self._note(event)
+                    self.say(event)
+                    if event["type"] == "session.updated":
+                        self._on_updated(self)
+            self.log.close()
+        except Exception:
+            # One session's failure must be its own. Where it broke is logged, not what was said.
+            _log.exception("a session failed and is closed")
+            if self.close_now is not None:
+                self.close_now(Closing(1011, "internal_error", "the session failed; connect again"))
+            else:
+                await self.end("failed")
+
+    def _note(self, event: dict[str, Any]) -> None:
+        match event["type"]:
+            case "session.created" | "session.updated":
+                self.effective = event["session"]
+            case "response.created":
+                self._running_responses.add(event["response"]["id"])
+            case "response.done":
+                self._running_responses.discard(event["response"]["id"])
+
+
+def _kind(event: dict[str, Any]) -> str:
+    """An error's code, as a label: short and from the code base, never from the client."""
+    return str(event["error"].get("code") or "unknown")[:64]
