@@ -25,6 +25,7 @@ from backtalk.errors import ConfigError
 if TYPE_CHECKING:
     from backtalk.bench.latency import Variant, VariantResult
     from backtalk.session.settings import TurnSettings
+    from backtalk.talk import Exchange, Question
 
 TokenOption = Annotated[
     str | None,
@@ -60,6 +61,18 @@ def latency(
         typer.Option("--realtime/--fast", help="--fast skips the silences instead of waiting."),
     ] = True,
     max_tokens: Annotated[int, typer.Option(help="Length of a reply, to keep the run short.")] = 16,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure a Realtime server instead, e.g. ws://127.0.0.1:8765/v1/realtime"
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With --url: the model to ask for.")] = None,
+    turn_detection: Annotated[
+        str | None,
+        typer.Option(help="With --url: server_vad or semantic_vad; else the server decides."),
+    ] = None,
+    token: TokenOption = None,
     system: SystemOption = "cascade",
     asr: AsrOption = None,
     llm: LlmOption = None,
@@ -70,6 +83,8 @@ def latency(
     json: JsonOption = False,
 ) -> None:
     """Time from the last word of a question to the first of its reply, stage by stage.
+
+    With --url the agent is a server's, and only what its client sees is measured.
 
     Example: backtalk bench latency benchmarks/questions/plain --compare speculate=false
     """
@@ -85,9 +100,12 @@ def latency(
     if turns is not None and turns < 1:
         raise ConfigError(f"--turns must be at least 1, not {turns}")
     _check_folder(out)
+    questions = read_questions(folder, turns)
+    if url is not None:
+        _measure_server(url, model, token, turn_detection, questions, out, json)
+        return
     settings = turn_settings(set_)
     variants = _variants(settings, set_ or [], compare or [])
-    questions = read_questions(folder, turns)
     choice = AgentChoice(system, asr, llm, llm_url, llm_model, tts)
     console = Console(stderr=True, quiet=json)
 
@@ -128,6 +146,47 @@ def latency(
         typer.echo(json_text.dumps(found))
     else:
         _print(results, found, out)
+
+
+def _measure_server(
+    url: str,
+    model: str | None,
+    token: str | None,
+    turn_detection: str | None,
+    questions: list[Question],
+    out: Path | None,
+    json: bool,
+) -> None:
+    import asyncio
+
+    from rich.console import Console
+
+    from backtalk.bench.echo_stream import Target
+    from backtalk.bench.remote_latency import (
+        draw_remote_latency,
+        measure_remote_latency,
+        remote_report,
+    )
+
+    if turn_detection not in (None, "server_vad", "semantic_vad"):
+        raise ConfigError(f"--turn-detection {turn_detection}: use server_vad or semantic_vad")
+    console = Console(stderr=True, quiet=json, highlight=False)
+
+    def show(exchange: Exchange) -> None:
+        said = f"{exchange.ttfa_ms:.0f} ms" if exchange.ttfa_ms is not None else "no reply"
+        console.print(f"{exchange.question}: {said} {' '.join(exchange.errors)}")
+
+    target = Target(url, model, token)
+    result = asyncio.run(measure_remote_latency(target, turn_detection, questions, show))
+    found = remote_report(target, result)
+    found["realtime"] = True
+    if out is not None:
+        out.with_suffix(".json").write_text(json_text.dumps(found, indent=1) + "\n")
+        draw_remote_latency(out.with_suffix(".png"), target, result)
+    if json:
+        typer.echo(json_text.dumps(found))
+    else:
+        _print([result], found, out)
 
 
 @app.command()
