@@ -126,3 +126,15 @@ async def test_a_slow_reader_gets_nothing_until_it_reads_again() -> None:
         client.resume_reading()
         await inbox.count(2)
         await client.close()
+
+
+async def test_hanging_up_while_the_server_still_sends_is_a_clean_end() -> None:
+    async with FakeRealtime(spoil=lambda session, frame, pcm: [pcm] * 200).run() as server:
+        inbox = Inbox()
+        client = await RealtimeClient.connect(server.url, inbox)
+        client.append(bytes(960))
+        await inbox.count(5)
+        await client.close()
+    assert client.close_code == 1000
+    assert client.protocol_error is None
+    assert len(inbox.events) == 201

@@ -227,8 +227,6 @@ class RealtimeClient(asyncio.Protocol):
             elif self._wire.state is not State.CONNECTING:
                 self._opened.set_result(None)
         self._flush()
-        if self._wire.close_expected():
-            self._transport.close()
 
     def eof_received(self) -> None:
         """See `asyncio.Protocol`."""
@@ -289,9 +287,11 @@ class RealtimeClient(asyncio.Protocol):
             self._flush()
 
     def _flush(self) -> None:
-        data = b"".join(self._wire.data_to_send())
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
+        pieces = self._wire.data_to_send()
+        if pieces and not self._transport.is_closing():
+            self._transport.write(b"".join(pieces))
+            if b"" in pieces:  # the library's sign for: nothing more will be sent
+                self._transport.close()
 
     async def _give_up(self) -> None:
         if hasattr(self, "_transport"):
