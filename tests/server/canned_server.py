@@ -43,7 +43,7 @@ MODELS = [
         "id": "cascade",
         "object": "model",
         "voices": ["joe", "kusal"],
-        "backtalk": {"description": "VAD, Whisper, a language model and a voice, overlapped."},
+        "backtalk": {"asr": "whisper-tiny.en", "llm": "smollm2-135m", "tts": "hibari heart"},
     },
     {"id": "echo", "object": "model", "kind": "converter"},
 ]

@@ -213,6 +213,26 @@ async def test_holding_space_speaks_and_letting_go_asks_for_the_reply(tmp_path: 
     ]
 
 
+async def test_a_converter_has_steps_instead_of_turns() -> None:
+    async with canned_server() as server, chromium() as page:
+        await page.open(server.url)
+        await page.until("document.querySelector('#system').options.length === 2")
+        await page.evaluate(
+            "(system => { system.value = 'echo'; system.dispatchEvent(new Event('change')); })"
+            "(document.querySelector('#system'))"
+        )
+        await page.click("#talk")
+        await wait_for(server, "input_audio_buffer.append", 5)
+        assert server.queries[0]["model"] == "echo"
+        assert server.session is not None
+        steps = {"step_p50_ms": 4.26, "step_p95_ms": 7.9, "late_steps": 0, "floor_ms": 35}
+        await server.session.emit("backtalk.steps.measured", steps=100, **steps)
+        await page.until("document.querySelector('#step-p50').innerText === '4.3 ms'")
+        assert await page.evaluate("getComputedStyle(composer).visibility") == "hidden"
+        assert await page.evaluate("!document.querySelector('.latency').checkVisibility()")
+        assert complaints(page) == []
+
+
 async def test_a_full_server_is_said_to_be_full() -> None:
     async with canned_server(is_full=True) as server, chromium() as page:
         await page.open(server.url)

@@ -7,6 +7,7 @@ import { Microphone } from "./microphone.js";
 import { hideNotice, showNotice, token } from "./notice.js";
 import { RealtimeClient } from "./realtime.js";
 import { Setup } from "./setup.js";
+import { showSteps } from "./steps.js";
 import { TalkButton } from "./talk-button.js";
 import { Tape } from "./tape.js";
 import { Transcript } from "./transcript.js";
@@ -61,8 +62,8 @@ async function loadSystems() {
     return true;
   } catch ({ status }) {
     if (status === 401 || status === 403) return (await token.ask()) && loadSystems();
-    if (status === 429) showNotice("Too many wrong tokens. Wait a minute.", { label: "Try again", run: loadSystems });
-    else showNotice(endedMessage({}), { label: "Try again", run: loadSystems });
+    const text = status === 429 ? "Too many wrong tokens. Wait a minute." : endedMessage({});
+    showNotice(text, { label: "Try again", run: loadSystems });
     return false;
   }
 }
@@ -74,11 +75,8 @@ async function connect() {
   if (!setup.model && !(await loadSystems())) return false;
   loudspeaker.live = setup.isConverter;
   conversation.mode = mode();
-  client.connect({
-    model: setup.model,
-    token: token.get(),
-    session: sessionConfig(mode(), setup.voice),
-  });
+  const session = sessionConfig(mode(), setup.voice);
+  client.connect({ model: setup.model, token: token.get(), session });
   return true;
 }
 
@@ -177,7 +175,7 @@ client.addEventListener("event", ({ detail }) => {
     waterfall.clear();
   }
   transcript.handle(detail);
-  byId("empty").hidden = !transcript.isEmpty;
+  showEmpty();
   if (detail.type === "backtalk.turn.measured") waterfall.add(detail);
   if (detail.type === "backtalk.steps.measured") showSteps(detail);
   if (detail.type === "error") {
@@ -203,14 +201,6 @@ client.addEventListener("state", async ({ detail }) => {
 });
 conversation.addEventListener("phase", show);
 
-function showSteps({ step_p50_ms, step_p95_ms, late_steps, floor_ms }) {
-  const ms = (value) => (value == null ? "–" : `${value.toFixed(1)} ms`);
-  byId("step-p50").textContent = ms(step_p50_ms);
-  byId("step-p95").textContent = ms(step_p95_ms);
-  byId("step-late").textContent = late_steps ?? "–";
-  byId("step-floor").textContent = ms(floor_ms);
-}
-
 // --- what is shown -------------------------------------------------------------------------------------
 
 const STATES = {
@@ -231,6 +221,13 @@ function phaseText() {
   return { hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking" }[conversation.phase] ?? waiting;
 }
 
+function showEmpty() {
+  byId("transcript").hidden = setup.isConverter;
+  byId("empty").hidden = !setup.isConverter && !transcript.isEmpty;
+  byId("hint-responder").hidden = setup.isConverter;
+  byId("hint-converter").hidden = !setup.isConverter;
+}
+
 function show() {
   const isListening = microphone.isOpen && isConnected();
   const { dataset } = document.body;
@@ -242,8 +239,8 @@ function show() {
   byId("phase").textContent = phaseText();
   byId("talk-text").textContent = isHold() ? "Hold to talk" : isListening ? "End" : "Start talking";
   byId("end").hidden = !isConnected() || (!isHold() && isListening);
-  byId("steps").hidden = !setup.isConverter;
-  byId("empty").hidden = setup.isConverter || !transcript.isEmpty;
+  if (!setup.isConverter) byId("steps").hidden = true;
+  showEmpty();
   if (isConnected()) tape.start();
   else tape.stop();
 }

@@ -86,8 +86,8 @@ export class Setup extends EventTarget {
       option("", "default"),
       ...voices.filter((voice) => voice !== "default").map((voice) => option(voice, voice)),
     );
-    const about = model?.backtalk?.description ?? "";
-    this.#places.about.textContent = about;
+    const parts = Object.values(model?.backtalk ?? {}).filter((part) => typeof part === "string");
+    this.#places.about.textContent = parts.join(" · ");
     document.body.dataset.kind = this.isConverter ? "converter" : "responder";
   }
 

@@ -10,12 +10,17 @@ export class Transcript {
   #list;
   #announce;
   #scroll;
+  #isFollowing = true;
   #lines = new Map(); // item id -> {row, text, note, role, words}
 
   constructor({ list, announce, scroll }) {
     this.#list = list;
     this.#announce = announce;
     this.#scroll = scroll;
+    scroll.addEventListener("scroll", () => {
+      this.#isFollowing = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
+    });
+    new ResizeObserver(() => this.#follow()).observe(scroll);
   }
 
   get isEmpty() {
@@ -164,7 +169,6 @@ export class Transcript {
 
   /** Keep the newest words in sight, unless the reader has scrolled back. */
   #follow() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
-    if (scrollHeight - scrollTop - clientHeight < 160) this.#scroll.scrollTop = scrollHeight;
+    if (this.#isFollowing) this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }
 }
