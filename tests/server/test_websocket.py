@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import websockets
+from running import Client, running
 
 from backtalk.audio.pcm import pcm_from_int16_bytes
 from backtalk.realtime.limits import Limits
 from fakes import silence, word
-from running import Client, running
 
 pytestmark = pytest.mark.realtime
 
@@ -210,5 +210,20 @@ async def test_ten_thousand_tiny_appends_do_not_hold_up_another_session() -> Non
         await calm.append(np.zeros(480, np.float32))
         await calm.next("response.output_audio.delta")
         assert asyncio.get_running_loop().time() - began_s < 0.5
-        pouring.cancel()
+        flood.socket.transport.abort()
         await asyncio.gather(pouring, return_exceptions=True)
+
+
+@pytest.mark.parametrize("says_so_in", ["header", "subprotocol", "first event"])
+async def test_a_client_of_the_beta_is_spoken_to_in_its_own_names(says_so_in: str) -> None:
+    options: dict[str, object] = {}
+    if says_so_in == "header":
+        options = {"additional_headers": {"OpenAI-Beta": "realtime=v1"}}
+    elif says_so_in == "subprotocol":
+        options = {"subprotocols": ["realtime", "openai-beta.realtime-v1"]}
+    async with running() as server, server.client(**options) as client:
+        await client.send("session.update", session={"modalities": ["text", "audio"]})
+        updated = await client.next("session.updated")
+        assert updated["session"]["input_audio_format"] == "pcm16"
+        await client.append(np.zeros(480, np.float32))
+        await client.next("response.audio.delta")

@@ -115,7 +115,7 @@ def presented_key(headers: Mapping[str, str], subprotocols: Iterable[str] = ()) 
 
 
 class _Failures:
-    """Wrong keys per address; only addresses that failed lately are kept."""
+    """Wrong keys per address; only the last addresses that failed are kept."""
 
     def __init__(self, limits: Limits) -> None:
         self._per_min = limits.failed_logins_per_min
@@ -127,9 +127,7 @@ class _Failures:
 
     def count(self, address: str) -> None:
         if address not in self._buckets and len(self._buckets) >= _MAX_ADDRESSES:
-            self._buckets = {a: b for a, b in self._buckets.items() if not b.is_full}
-            if len(self._buckets) >= _MAX_ADDRESSES:
-                self._buckets.pop(next(iter(self._buckets)))
+            self._buckets.pop(next(iter(self._buckets)))
         bucket = self._buckets.setdefault(address, TokenBucket(self._per_min, self._per_min / 60))
         bucket.take()
         if not bucket.has():

@@ -43,7 +43,7 @@ async def calls(request: Request) -> Response:
     """
     service, caller = _service(request), _caller(request)
     try:
-        from backtalk.server import webrtc
+        from backtalk.server.webrtc import answer
     except ImportError:
         return error_response(
             501, "webrtc_not_installed", "WebRTC needs more: pip install 'backtalk[webrtc]'"
@@ -56,7 +56,7 @@ async def calls(request: Request) -> Response:
     seat = service.enter(caller)
     try:
         session = service.new_session(model, config, "webrtc")
-        answer_sdp = await webrtc.answer(offer_sdp, session, on_end=seat.leave)
+        answer_sdp = await answer(offer_sdp, session, on_end=seat.leave)
     except BaseException:
         seat.leave()
         raise

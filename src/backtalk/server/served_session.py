@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from backtalk.realtime import wire
 from backtalk.realtime.limits import Limits
 from backtalk.realtime.outgoing import OutgoingAudio
 from backtalk.realtime.realtime_session import RealtimeSession
@@ -82,8 +81,9 @@ class ServedSession:
         position = self.log.end
         if event["type"] == "error":
             self._metrics.protocol_errors_total.labels(_kind(event)).inc()
-        for told in self.dialect.outgoing(event):
-            self.log.append(Entry(event["event_id"], wire.encode(told)))
+        payload = self.dialect.encode(event)
+        if payload is not None:
+            self.log.append(Entry(event["event_id"], payload))
         return position
 
     async def end(self, result: str) -> None:
@@ -111,7 +111,7 @@ class ServedSession:
             async for event in self.session.outgoing():
                 await self.log.room()
                 if isinstance(event, OutgoingAudio):
-                    payload = self.dialect.audio(event)
+                    payload = self.dialect.encode_audio(event)
                     self.log.append(Entry(event.event_id, payload, event.duration_ms))
                 else:
                     self._note(event)

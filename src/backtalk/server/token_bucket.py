@@ -40,12 +40,6 @@ class TokenBucket:
         self._refill()
         return self._left >= amount
 
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing was spent lately."""
-        self._refill()
-        return self._left >= self._burst
-
     def _refill(self) -> None:
         now = now_s()
         if self._filled_at_s is not None:

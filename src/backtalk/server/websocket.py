@@ -162,8 +162,7 @@ class _Connection:
                 incoming.offend(error)
                 continue
             wait_s = incoming.wait_s(event, served.effective)
-            for heard in served.dialect.incoming(event):
-                await session.handle(heard)
+            await session.handle(served.dialect.incoming(event))
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
                 delivery.held_back_s += wait_s
@@ -200,8 +199,7 @@ class _Connection:
             "event_id": new_event_id(),
             "session": served.effective,
         }
-        for told in served.dialect.outgoing(event):
-            self._socket.send(wire.encode(told))
+        self._socket.send(wire.encode(event))
 
 
 def _refusal(error: BacktalkError) -> Closing:

@@ -1,0 +1,109 @@
+"""The log between a session and its sockets."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backtalk.server.event_log import Entry, EventLog
+
+
+def entry(n: int, audio_ms: float = 0.0) -> Entry:
+    return Entry(f"event_{n}", str(n).encode(), audio_ms)
+
+
+async def read(log: EventLog, count: int) -> list[str]:
+    read = []
+    for _ in range(count):
+        next_entry = await log.next()
+        assert next_entry is not None
+        read.append(next_entry.event_id)
+        log.sent()
+    return read
+
+
+async def test_events_are_read_in_order_until_the_log_is_closed() -> None:
+    log = EventLog(10)
+    for n in range(3):
+        log.append(entry(n))
+    assert await read(log, 3) == ["event_0", "event_1", "event_2"]
+    waiting = asyncio.create_task(log.next())
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    log.close()
+    assert await waiting is None
+
+
+async def test_a_reader_that_comes_back_gets_what_follows_its_last_event() -> None:
+    log = EventLog(10)
+    for n in range(6):
+        log.append(entry(n))
+    await read(log, 5)
+    log.acknowledge(2)
+    log.rewind("event_3")
+    assert await read(log, 2) == ["event_4", "event_5"]
+    log.rewind("event_0")
+    assert await read(log, 5) == [f"event_{n}" for n in range(1, 6)]
+    log.rewind(None)
+    assert (await log.next()).event_id == "event_1"  # type: ignore[union-attr]
+
+
+async def test_a_reader_with_an_event_long_gone_gets_all_that_is_kept() -> None:
+    log = EventLog(1000)
+    for n in range(EventLog.KEPT + 50):
+        log.append(entry(n))
+        await read(log, 1)
+    log.acknowledge(EventLog.KEPT + 50)
+    log.rewind("event_3")
+    assert (await log.next()).event_id == "event_50"  # type: ignore[union-attr]
+
+
+async def test_received_events_are_dropped_but_for_a_margin() -> None:
+    log = EventLog(1000)
+    for n in range(900):
+        log.append(entry(n))
+    await read(log, 900)
+    assert len(log._entries) == 900
+    log.acknowledge(900)
+    assert len(log._entries) == EventLog.KEPT
+
+
+async def test_no_more_is_kept_than_allowed_even_if_nothing_is_ever_received() -> None:
+    log = EventLog(100)
+    for n in range(5000):
+        log.append(entry(n))
+        await read(log, 1)
+    assert len(log._entries) <= 101
+
+
+async def test_audio_waits_while_too_much_of_it_is_unsent() -> None:
+    log = EventLog(1000)
+    written = 0
+
+    async def write() -> None:
+        nonlocal written
+        for n in range(100):
+            await log.room()
+            log.append(entry(n, audio_ms=40))
+            written += 1
+
+    writing = asyncio.create_task(write())
+    await asyncio.sleep(1)
+    assert written == EventLog.MAX_UNSENT_AUDIO_MS / 40
+    await read(log, 10)
+    await asyncio.sleep(1)
+    assert written == 10 + EventLog.MAX_UNSENT_AUDIO_MS / 40
+    log.close()
+    await writing
+
+
+@pytest.mark.parametrize("position", [0, 1, 3])
+async def test_nothing_is_received_twice_or_unreceived(position: int) -> None:
+    log = EventLog(10)
+    for n in range(3):
+        log.append(entry(n))
+    await read(log, 3)
+    log.acknowledge(3)
+    log.acknowledge(position)
+    assert log.is_received
