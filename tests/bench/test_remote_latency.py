@@ -16,6 +16,7 @@ from backtalk.bench.remote_latency import (
     measure_remote_latency,
     remote_report,
 )
+from backtalk.bench.talk_load import run_talk_load, talk_report
 from backtalk.cli.main import app
 from backtalk.talk import Exchange, Question
 from bench.fake_talker import RATE, TONE, FakeTalker
@@ -94,9 +95,31 @@ async def test_there_is_a_picture_with_and_without_stages(
     json.dumps(remote_report(target, result))
 
 
+async def test_many_conversations_are_held_at_once() -> None:
+    server = FakeTalker(stages_ms={"asr": 500.0})
+    async with server.run():
+        run = await run_talk_load(Target(server.url), [QUESTION], 2, 1.0, lambda text: None)
+    found = talk_report(run)
+    assert found["questions"] == 6
+    assert found["answered"] == 6
+    assert found["errors"] == []
+    assert run.stale_pieces == 0
+    assert server.total == 2
+    json.dumps(found)
+
+
+async def test_a_server_that_refuses_conversations_does_not_pass() -> None:
+    async with FakeTalker(slots=0).run() as server:
+        run = await run_talk_load(Target(server.url), [QUESTION], 2, 0.5, lambda text: None)
+    found = talk_report(run)
+    assert not found["passed"]
+    assert len(found["errors"]) == 2
+
+
 def test_what_makes_no_sense_is_one_line(tmp_path: Path) -> None:
     for arguments, says in [
         (["load", "--url", "ws://x", "--profile", "flood"], "steady, storm, churn"),
+        (["load", "--url", "ws://x", "--profile", "talk"], "--questions"),
         (["load", "--url", "ws://x", "--frame-ms", "30"], "multiple of 20"),
         (["load", "--url", "ws://x", "--sessions", "2", "--kill", "3"], "more than there are"),
         (["load", "--url", "ws://x", "--out", "/no/such/folder/a"], "make the folder"),

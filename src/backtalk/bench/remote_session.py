@@ -56,11 +56,16 @@ class _Response:
     samples: int = 0
     ends_s: float = 0.0
     text: str = ""
+    is_done: bool = False
     measured: dict[str, Any] = field(default_factory=dict)
 
 
 class RemoteSession:
-    """One connection to a server; made by `connect`. See `session.Session`."""
+    """One connection to a server; made by `connect`. See `session.Session`.
+
+    Attributes:
+        stale_pieces: pieces of sound that came after their response was done.
+    """
 
     sample_rate_in = sample_rate_out = SAMPLE_RATE
 
@@ -72,6 +77,7 @@ class RemoteSession:
         self._refusal = ""
         self._responses: dict[str, _Response] = {}
         self._turns = 0
+        self.stale_pieces = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -174,7 +180,8 @@ class RemoteSession:
 
     def _take_audio(self, event: ServerEvent) -> None:
         response = self._responses.get(event.data["response_id"])
-        if response is None:
+        if response is None or response.is_done:
+            self.stale_pieces += 1
             return
         pcm = pcm_from_int16_bytes(event.pcm16)
         audio = ReplyAudio(event.at_s, response.turn, response.samples, pcm)
@@ -186,6 +193,7 @@ class RemoteSession:
         response = self._responses.get(done["id"])
         if response is None:
             return
+        response.is_done = True
         if done.get("status") == "failed":
             error = (done.get("status_details") or {}).get("error") or {}
             self._fail(f"the reply failed: {error.get('code')}: {error.get('message')}")

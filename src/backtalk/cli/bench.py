@@ -23,6 +23,9 @@ from backtalk.cli.agent_options import (
 from backtalk.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from backtalk.bench.echo_stream import Target
     from backtalk.bench.latency import Variant, VariantResult
     from backtalk.session.settings import TurnSettings
     from backtalk.talk import Exchange, Question
@@ -195,9 +198,14 @@ def load(
     model: Annotated[str, typer.Option(help="A system that gives its input back.")] = "echo",
     profile: Annotated[
         str,
-        typer.Option(help="steady, storm (500 connects in 5 s) or churn (connects that leave)."),
+        typer.Option(
+            help="steady, storm (500 connects in 5 s), churn (connects that leave) or talk "
+            "(conversations with interruptions; needs --questions)."
+        ),
     ] = "steady",
-    sessions: Annotated[int, typer.Option(help="At once.")] = 64,
+    sessions: Annotated[
+        int | None, typer.Option(help="At once; 64, of a churn 32, of talk 16.")
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(help="Audio per session; 60 s, of a churn 2 s.")
     ] = None,
@@ -211,6 +219,9 @@ def load(
     kill: Annotated[
         int, typer.Option(help="Sessions of a steady run that vanish in the middle.")
     ] = 0,
+    questions: Annotated[
+        Path | None, typer.Option(help="Folder of recorded questions, for talk.")
+    ] = None,
     token: TokenOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Report to write: OUT.json and OUT.png beside it.")
@@ -230,8 +241,12 @@ def load(
     from backtalk.bench.load import PROFILES, LoadPlan, run_load
     from backtalk.bench.load_report import draw_load, load_report
 
-    if profile not in PROFILES:
-        raise ConfigError(f"--profile {profile}: use one of {', '.join(PROFILES)}")
+    if profile not in (*PROFILES, "talk"):
+        raise ConfigError(f"--profile {profile}: use one of {', '.join(PROFILES)}, talk")
+    if (profile == "talk") != (questions is not None):
+        raise ConfigError("--questions FOLDER goes with --profile talk, and only with it")
+    if sessions is None:
+        sessions = {"churn": 32, "talk": 16}.get(profile, 64)
     if frame_ms < 20 or frame_ms % 20:
         raise ConfigError(f"--frame-ms must be a multiple of 20, not {frame_ms}")
     if sessions < 1 or (seconds is not None and seconds <= 0):
@@ -239,6 +254,9 @@ def load(
     if slow_readers + kill > sessions:
         raise ConfigError("--slow-readers and --kill are more than there are --sessions")
     _check_folder(out)
+    if questions is not None:
+        _load_with_talk(Target(url, model, token), questions, sessions, seconds or 60.0, out, json)
+        return
     plan = LoadPlan(
         Target(url, model, token, frame_ms // 20),
         profile,
@@ -264,7 +282,6 @@ def load(
 
 def _print_load(found: dict[str, Any], out: Path | None) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False)
     connects, server = found["connects"], found["server"]
@@ -279,15 +296,59 @@ def _print_load(found: dict[str, Any], out: Path | None) -> None:
     )
     if found["slow_readers"]:
         console.print(f"slow readers {found['slow_readers']}")
-    table = Table(title="Limits" + (", doubled: this machine is busy" if found["is_busy"] else ""))
+    console.print(_limits_table(found))
+    if out is not None:
+        console.print(f"wrote {out.with_suffix('.json')} and .png")
+
+
+def _load_with_talk(
+    target: Target,
+    folder: Path,
+    conversations: int,
+    seconds: float,
+    out: Path | None,
+    json: bool,
+) -> None:
+    import asyncio
+
+    from rich.console import Console
+
+    from backtalk.bench.latency import read_questions
+    from backtalk.bench.talk_load import run_talk_load, talk_report
+
+    questions = read_questions(folder, None)
+    with Console(stderr=True, quiet=json).status("talking") as status:
+        run = asyncio.run(run_talk_load(target, questions, conversations, seconds, status.update))
+    found = talk_report(run)
+    if out is not None:
+        out.with_suffix(".json").write_text(json_text.dumps(found, indent=1) + "\n")
+    if json:
+        typer.echo(json_text.dumps(found))
+    else:
+        console = Console(highlight=False)
+        console.print(
+            f"{found['answered']} of {found['questions']} questions answered, "
+            f"{found['interrupted']} replies interrupted; first audio ms {found['ttfa_ms']}; "
+            f"barge-in ms {found['barge_in_ms']}"
+        )
+        for error in found["errors"]:
+            console.print(error)
+        console.print(_limits_table(found))
+    if not found["passed"]:
+        raise typer.Exit(1)
+
+
+def _limits_table(found: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    is_doubled = found.get("is_busy", False)
+    table = Table(title="Limits" + (", doubled: this machine is busy" if is_doubled else ""))
     for name in ("", "found", "limit"):
         table.add_column(name, justify="right" if name else "left")
     for check in found["checks"]:
         style = None if check["ok"] else "bold red"
         table.add_row(check["name"], f"{check['value']:g}", f"{check['limit']:g}", style=style)
-    console.print(table)
-    if out is not None:
-        console.print(f"wrote {out.with_suffix('.json')} and .png")
+    return table
 
 
 def _check_folder(out: Path | None) -> None:
