@@ -55,6 +55,7 @@ class _Connection:
         self._service, self._websocket = service, websocket
         self._socket: AckedSocket = peer_socket(websocket.scope)
         self._limits = service.settings.limits
+        self._heard_at_s = now_s()
 
     def enter(self) -> ServedSession:
         """The session of this client: a new one, or the one it comes back to.
@@ -111,8 +112,7 @@ class _Connection:
         served.close_now = close_now
         work: set[asyncio.Future[Closing]] = {delivering, reading, told}  # type: ignore[arg-type]
         try:
-            left_s = max(0.0, served.ends_at_s - now_s())
-            await asyncio.wait(work, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            closing_for_time = await self._wait(served, work)
         finally:
             is_mine = served.close_now is close_now
             if is_mine:
@@ -120,7 +120,10 @@ class _Connection:
             for task in (reading, delivering):
                 task.cancel()
             await asyncio.gather(reading, delivering, return_exceptions=True)
-        closing = told.result() if told.done() else _why_ended(reading, delivering)
+        if told.done():
+            closing: Closing | None = told.result()
+        else:
+            closing = closing_for_time or _why_ended(reading, delivering)
         if closing is not None:
             await self.close(closing)
         else:
@@ -167,13 +170,27 @@ class _Connection:
                 await asyncio.sleep(wait_s)
                 delivery.held_back_s += wait_s
 
+    async def _wait(
+        self, served: ServedSession, work: set[asyncio.Future[Closing]]
+    ) -> Closing | None:
+        """Wait until a task is done; or, if time runs out before, for what reason to close."""
+        while True:
+            idle_at_s = self._heard_at_s + self._limits.idle_s
+            left_s = min(served.ends_at_s, idle_at_s) - now_s()
+            if left_s <= 0:
+                break
+            done, _ = await asyncio.wait(work, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return None
+        if served.ends_at_s <= idle_at_s:
+            message = "the longest time for a session is over"
+            return Closing(close.NORMAL, "session_expired", message)
+        return Closing(close.NORMAL, "idle", "nothing was heard for too long")
+
     async def _next_text(self) -> str | None:
         """The next message; None when the peer has gone."""
-        try:
-            async with asyncio.timeout(self._limits.idle_s):
-                message = await self._websocket.receive()
-        except TimeoutError:
-            raise Closing(close.NORMAL, "idle", "nothing was heard for too long") from None
+        message = await self._websocket.receive()
+        self._heard_at_s = now_s()
         if message["type"] == "websocket.disconnect":
             return None
         text = message.get("text")
@@ -226,6 +243,4 @@ def _why_ended(reading: asyncio.Task[None], delivering: asyncio.Task[None]) -> C
             return Closing(close.INTERNAL, "internal_error", "the session failed; connect again")
     if not reading.cancelled():
         return None
-    if delivering.cancelled():
-        return Closing(close.NORMAL, "session_expired", "the longest time for a session is over")
     return Closing(close.NORMAL, "session_ended", "the session is over")
