@@ -1,0 +1,105 @@
+"""Recordings and spans of what happens in sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backtalk.audio.files import read_audio
+from backtalk.latency.record import TurnLatency
+from backtalk.server.observed_agent import ObservedAgent
+from backtalk.server.recording import SessionRecording, finish_recordings
+from backtalk.server.tracing import TurnSpans
+from backtalk.session.turn_session import TurnSession
+from backtalk.stream.events import Event, ReplyAudio, TurnMeasured
+from backtalk.systems import TurnAgent
+from fakes import FakeResponder, FakeTurnDetector, FakeVad, silence, talk, word
+
+
+class Notes:
+    """An observer that writes everything down."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.events: list[Event] = []
+        self.closings = 0
+
+    def heard(self, pcm: np.ndarray, sample_rate: int) -> None:
+        self.samples += len(pcm)
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def closed(self) -> None:
+        self.closings += 1
+
+
+def agent() -> TurnAgent:
+    return TurnAgent(FakeResponder(), FakeVad(), FakeTurnDetector())
+
+
+async def test_an_observer_sees_what_the_client_sees_and_the_session_stays_what_it_is() -> None:
+    notes = Notes()
+    session = ObservedAgent(agent(), lambda session: [notes]).open_session()
+    assert isinstance(session, TurnSession)
+    events = await talk(session, word("hello", 400), silence(3000))
+    assert notes.events == events
+    assert notes.samples == 16 * 3400
+    await session.close()
+    assert notes.closings == 1
+
+
+async def test_a_recording_has_the_user_left_and_the_agent_right(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def record(session: object) -> list[SessionRecording]:
+        return [SessionRecording(tmp_path, 24000)]
+
+    with caplog.at_level(logging.INFO):
+        session = ObservedAgent(agent(), record).open_session()
+    assert str(tmp_path) in caplog.text
+    await talk(session, word("hello", 400), silence(3000))  # type: ignore[arg-type]
+    await finish_recordings()
+    (path,) = tmp_path.iterdir()  # noqa: ASYNC240
+    import soundfile
+
+    stereo, rate = soundfile.read(path)
+    assert stereo.shape[1] == 2
+    user, reply = np.abs(stereo).max(axis=0)
+    assert user > 0.1
+    assert reply > 0.1
+    loud = np.flatnonzero(np.abs(stereo[:, 1]) > 0.1)
+    assert loud[0] > 0.4 * rate, "the reply comes after the question"
+    assert read_audio(path).pcm.size
+
+
+async def test_a_turns_spans_add_up_and_carry_no_words() -> None:
+    trace = pytest.importorskip("opentelemetry.sdk.trace")
+    export = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    exporter = export.InMemorySpanExporter()
+    provider = trace.TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    spans = TurnSpans(provider.get_tracer("test"), "cascade")
+    await asyncio.sleep(10)
+    stages = {"end_of_turn_wait": 100.0, "asr": 50.0, "hold": 25.0, "leading_silence": 5.0}
+    spans.event(ReplyAudio(9.0, 1, 0, np.zeros(10, np.float32)))
+    spans.event(TurnMeasured(9.9, 1, TurnLatency(stages, ttfa_ms=180.0)))
+    done = {span.name: span for span in exporter.get_finished_spans()}
+    provider.shutdown()
+    assert set(done) == {"backtalk.turn", *stages}
+    turn = done["backtalk.turn"]
+    lasted = {name: (done[name].end_time - done[name].start_time) / 1e6 for name in stages}
+    assert lasted == pytest.approx(stages, abs=1)
+    assert all(done[name].parent.span_id == turn.context.span_id for name in stages)
+    assert turn.attributes == {
+        "backtalk.system": "cascade",
+        "backtalk.ttfa_ms": 180.0,
+        "backtalk.underruns": 0,
+        "backtalk.speculations": 0,
+    }
