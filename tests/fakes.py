@@ -133,6 +133,9 @@ class FakeConversation:
         await asyncio.sleep(0.03)
         return WordsSoFar(words, 0.05 if words.split()[-1] in self.responder.open_words else 0.8)
 
+    def prepare(self, options: ReplyOptions) -> None:
+        pass
+
     async def respond(
         self, turn: UserTurn | None, options: ReplyOptions, cancel: CancelToken
     ) -> AsyncGenerator[ReplyPart, None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from backtalk.cascade.protocols import (
 )
 from backtalk.cascade.speakable import speakable
 from backtalk.cascade.speakable import warm_up as warm_up_speakable
-from backtalk.errors import StageError
+from backtalk.errors import BacktalkError, StageError
 from backtalk.models.store import ModelStore
 from backtalk.session.memory import Memory, Message, memory_of
 from backtalk.session.responder import (
@@ -189,6 +189,14 @@ class CascadeConversation:
         self._work.add(task)
         task.add_done_callback(self._work.discard)
         return task
+
+    def prepare(self, options: ReplyOptions) -> None:
+        """Let the language model read new instructions before the first turn needs them."""
+        self._start(self._read(self._prompt("Hello", options)))
+
+    async def _read(self, prompt: list[Message]) -> None:
+        with suppress(BacktalkError):  # the turn that needs it will say what is wrong
+            await self._cascade.llm.end_probability(prompt)
 
     async def respond(
         self, turn: UserTurn | None, options: ReplyOptions, cancel: CancelToken

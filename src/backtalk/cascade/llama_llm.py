@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from backtalk.cascade.chat_json import ChatDeltas, one_line, request_json
 from backtalk.cascade.context_window import fit_context
 from backtalk.cascade.gguf_tokens import chat_template, control_tokens
+from backtalk.cascade.llama_slots import SlotBook
 from backtalk.cascade.protocols import LlmSettings, ToolRequest
 from backtalk.cascade.sentence_end import end_probability, open_prompt
 from backtalk.errors import ConfigError, ModelError, StageError
@@ -80,6 +81,7 @@ class LlamaLlm:
         name: of the model, in reports.
         decode_threads: that generate; None takes as many as `threads`. One takes 20 ms for a token
             where two take 12, but leaves the other core to the voice.
+        slots: conversations whose prompts are kept in the cache, each with a context of its own.
 
     Raises:
         ConfigError: a number makes no sense.
@@ -93,9 +95,14 @@ class LlamaLlm:
         context_tokens: int = 2048,
         name: str = "",
         decode_threads: int | None = None,
+        slots: int = 1,
     ) -> None:
         decode_threads = threads if decode_threads is None else decode_threads
-        for option, value in (("threads", threads), ("decode_threads", decode_threads)):
+        for option, value in (
+            ("threads", threads),
+            ("decode_threads", decode_threads),
+            ("slots", slots),
+        ):
             if value < 1:
                 raise ConfigError(f"llama's {option} is {value}, but it must be 1 or more")
         if context_tokens < 256:
@@ -109,6 +116,7 @@ class LlamaLlm:
         self._threads = threads
         self._decode_threads = decode_threads
         self._context_tokens = context_tokens
+        self._slots, self._slot_book = slots, SlotBook(slots)
         self._server: Any = None
         self._control: re.Pattern[str] | None = None
         self._template: str | None = None
@@ -244,8 +252,9 @@ class LlamaLlm:
         if prompt is None:
             return []
         body = {"prompt": prompt, "n_predict": 1, "n_probs": 40, "temperature": 0.0}
+        cached = {"cache_prompt": True, "id_slot": self._slot_book.pick(messages)}
         try:
-            answer = server.handle_completions({**body, "cache_prompt": True})
+            answer = server.handle_completions({**body, **cached})
             choices = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         except Exception as error:
             raise StageError("llm", f"llama.cpp failed: {one_line(error)}") from error
@@ -266,11 +275,13 @@ class LlamaLlm:
         reply_tokens = min(settings.max_tokens, self._context_tokens // 2)
         room_tokens = self._context_tokens - reply_tokens - _SPARE_TOKENS
         budget_tokens = room_tokens
+        slot = self._slot_book.pick(messages)
         for _ in range(_FIT_TRIES):
             fitting = fit_context(cleaned, budget_tokens)
             body = {
                 **request_json(fitting, replace(settings, max_tokens=reply_tokens)),
                 "cache_prompt": True,
+                "id_slot": slot,
                 "return_progress": True,  # so that it can be stopped before its first token
             }
             prompt_tokens = self._run(server, body, on_chunk)
@@ -336,8 +347,8 @@ class LlamaLlm:
         params = xllamacpp.CommonParams()
         params.model.path = str(self._path)
         params.verbosity = -1
-        params.n_ctx = self._context_tokens
-        params.n_parallel = 1
+        params.n_ctx = self._context_tokens * self._slots
+        params.n_parallel = self._slots
         params.n_batch = params.n_ubatch = _BATCH_TOKENS
         params.n_cache_reuse = _REUSED_TOKENS
         params.cpuparams.n_threads = self._decode_threads
@@ -416,6 +427,7 @@ def build_llama_llm(
     threads: int = 2,
     context_tokens: int = 2048,
     decode_threads: int | None = None,
+    slots: int = 4,
 ) -> LlamaLlm:
     """The `llama` language model.
 
@@ -423,7 +435,7 @@ def build_llama_llm(
         store: where `model` is.
         model: a model of the store that holds one GGUF file.
         path: a GGUF file of your own instead.
-        threads, context_tokens, decode_threads: see `LlamaLlm`.
+        threads, context_tokens, decode_threads, slots: see `LlamaLlm`.
 
     Raises:
         ModelError: the model is not in the store, or there is no such file.
@@ -431,8 +443,8 @@ def build_llama_llm(
     """
     if path is not None:
         file = Path(path).expanduser()
-        return LlamaLlm(file, threads, context_tokens, decode_threads=decode_threads)
+        return LlamaLlm(file, threads, context_tokens, "", decode_threads, slots)
     files = sorted(store.require(model).glob("*.gguf"))
     if not files:
         raise ConfigError(f"model {model} holds no GGUF file, so llama cannot use it")
-    return LlamaLlm(files[0], threads, context_tokens, model, decode_threads)
+    return LlamaLlm(files[0], threads, context_tokens, model, decode_threads, slots)

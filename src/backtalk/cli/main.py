@@ -8,6 +8,7 @@ import sys
 import typer
 
 from backtalk.cli import bench, doctor, models
+from backtalk.cli.serve import serve
 from backtalk.cli.speak import speak
 from backtalk.cli.talk import talk
 from backtalk.errors import BacktalkError
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(talk)
 app.command()(speak)
+app.command()(serve)
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 app.command(name="doctor")(doctor.doctor)

@@ -137,6 +137,10 @@ class Conversation(Protocol):
         """
         ...
 
+    def prepare(self, options: ReplyOptions) -> None:
+        """The options of the replies to come have changed; returns at once."""
+        ...
+
     def respond(
         self, turn: UserTurn | None, options: ReplyOptions, cancel: CancelToken
     ) -> AsyncGenerator[ReplyPart, None]:

@@ -153,7 +153,9 @@ class TurnSession:
 
     @reply_options.setter
     def reply_options(self, options: ReplyOptions) -> None:
-        self._replies.options = options
+        if options != self._replies.options:
+            self._replies.options = options
+            self._replies.conversation.prepare(options)
 
     @property
     def _speaking(self) -> Speaking | None:
