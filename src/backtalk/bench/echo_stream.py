@@ -187,6 +187,8 @@ class EchoStream:
         was_open = self.client.is_open
         await self.client.close()
         self._count(len(self._sent_s))
+        if not was_open:
+            self.tally.add_error(f"hung up with {self.client.close_code}")
         self.tally.closes[str(self.client.close_code) if not was_open else "by us"] += 1
 
     async def vanish(self) -> None:

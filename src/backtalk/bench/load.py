@@ -23,6 +23,8 @@ SLOW_READER_STOPS_S = 10.0
 SETTLES_WITHIN_S = 1.0
 """How long after a slow reader reads again its audio should be at the live edge."""
 
+OLD_MS = 100.0
+
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
@@ -57,7 +59,7 @@ class LoadRun:
         slow: of slow readers, whose losses are their own fault.
         calm: storm only: of the accepted sessions after the last connect.
         settled_ms: per slow reader, worst latency later than a second after it read again.
-        held_ms: per slow reader, worst latency while it caught up: what was kept for it.
+        held_ms: per slow reader, how much old sound it got when it read again.
     """
 
     plan: LoadPlan
@@ -133,9 +135,9 @@ async def _talk_and_look_away(run: LoadRun, stream: EchoStream, start_s: float) 
     stream.client.resume_reading()
     await talking
     settled_s = back_s + SETTLES_WITHIN_S
-    caught_up = [ms for at_s, ms in stream.arrivals if back_s <= at_s < settled_s]
     settled = [ms for at_s, ms in stream.arrivals if at_s >= settled_s]
-    run.held_ms.append(max(caught_up, default=0.0))
+    old = [ms for at_s, ms in stream.arrivals if back_s <= at_s < settled_s and ms > OLD_MS]
+    run.held_ms.append(1000.0 * FRAME_S * len(old))
     if settled:
         run.settled_ms.append(max(settled))
     await stream.finish()

@@ -238,8 +238,10 @@ class RealtimeClient(asyncio.Protocol):
             self._wire.receive_eof()
         self.close_code = self._wire.close_code or 1006
         self.close_reason = self._wire.close_reason or ""
-        if self._wire.parser_exc is not None and self.protocol_error is None:
-            self.protocol_error = str(self._wire.parser_exc)
+        fault = self._wire.parser_exc
+        # A connection that just ends is told by the close code.
+        if fault is not None and not isinstance(fault, EOFError) and self.protocol_error is None:
+            self.protocol_error = str(fault)
         if not self._opened.done():
             self._opened.set_exception(
                 self._wire.handshake_exc or InvalidHandshake("it hung up during the handshake")
