@@ -11,13 +11,12 @@ import pytest
 
 from backtalk.audio.files import read_audio
 from backtalk.latency.record import TurnLatency
-from backtalk.server.observed_agent import ObservedAgent
+from backtalk.realtime.realtime_session import RealtimeSession
 from backtalk.server.recording import SessionRecording, finish_recordings
 from backtalk.server.tracing import TurnSpans
-from backtalk.session.turn_session import TurnSession
 from backtalk.stream.events import Event, ReplyAudio, TurnMeasured
 from backtalk.systems import TurnAgent
-from fakes import FakeResponder, FakeTurnDetector, FakeVad, silence, talk, word
+from fakes import FakeResponder, FakeTurnDetector, FakeVad, silence, word
 
 
 class Notes:
@@ -42,27 +41,37 @@ def agent() -> TurnAgent:
     return TurnAgent(FakeResponder(), FakeVad(), FakeTurnDetector())
 
 
-async def test_an_observer_sees_what_the_client_sees_and_the_session_stays_what_it_is() -> None:
+async def hold(rt: RealtimeSession) -> None:
+    """Say hello to a session and hear its reply out."""
+
+    async def listen() -> None:
+        async for _ in rt.outgoing():
+            pass
+
+    listening = asyncio.create_task(listen())
+    pcm = np.concatenate([word("hello", 400), silence(3000)])
+    for at in range(0, len(pcm), 320):
+        await rt.feed(pcm[at : at + 320])
+        await asyncio.sleep(0.02)
+    await rt.close()
+    await listening
+
+
+async def test_an_observer_sees_what_was_said_on_both_sides_and_the_end() -> None:
     notes = Notes()
-    session = ObservedAgent(agent(), lambda session: [notes]).open_session()
-    assert isinstance(session, TurnSession)
-    events = await talk(session, word("hello", 400), silence(3000))
-    assert notes.events == events
+    await hold(RealtimeSession(agent(), "cascade", observers=lambda session: [notes]))
     assert notes.samples == 16 * 3400
-    await session.close()
+    assert any(isinstance(event, TurnMeasured) for event in notes.events)
     assert notes.closings == 1
 
 
 async def test_a_recording_has_the_user_left_and_the_agent_right(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def record(session: object) -> list[SessionRecording]:
-        return [SessionRecording(tmp_path, 24000)]
-
     with caplog.at_level(logging.INFO):
-        session = ObservedAgent(agent(), record).open_session()
+        recording = SessionRecording(tmp_path, 24000)
     assert str(tmp_path) in caplog.text
-    await talk(session, word("hello", 400), silence(3000))  # type: ignore[arg-type]
+    await hold(RealtimeSession(agent(), "cascade", observers=lambda session: [recording]))
     await finish_recordings()
     (path,) = tmp_path.iterdir()  # noqa: ASYNC240
     import soundfile

@@ -47,7 +47,7 @@ async def append_audio(rt: RealtimeSession, event: Event) -> None:
     pcm, duration_ms = rt.audio_in.decode(event.get("audio"), rt.limits.append_ms)
     rt.buffered_ms += duration_ms
     if len(pcm):
-        await rt.session.feed(pcm)
+        await rt.feed(pcm)
 
 
 async def commit_audio(rt: RealtimeSession, event: Event) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +20,12 @@ from backtalk.errors import BacktalkError, ProtocolError
 from backtalk.realtime.audio_format import AudioIn
 from backtalk.realtime.items import item_json
 from backtalk.realtime.limits import Limits
+from backtalk.realtime.observer import SessionObserver
 from backtalk.realtime.outgoing import Outgoing, OutgoingAudio
 from backtalk.realtime.response import Response
 from backtalk.realtime.session_config import SessionConfig
 from backtalk.session.memory import Entry, Message, new_entry_id
+from backtalk.session.session import Session
 from backtalk.session.settings import TurnSettings
 from backtalk.session.turn_session import TurnSession
 from backtalk.stream.events import (
@@ -37,6 +39,7 @@ from backtalk.stream.events import (
     ReplyStarted,
     ReplyText,
     SessionError,
+    StepsMeasured,
     ToolCall,
     TurnDiscarded,
     TurnMeasured,
@@ -62,6 +65,7 @@ class RealtimeSession:
         config: session fields fixed before it began (by an ephemeral secret or a WebRTC offer).
         limits: what the client may ask.
         turns: the server's own turn-taking; the default if None.
+        observers: makes those who are told of everything in the session behind it.
     Raises:
         CapacityError: the system has no free slot.
         ProtocolError: `config` makes no sense.
@@ -82,6 +86,7 @@ class RealtimeSession:
         config: dict[str, Any] | None = None,
         limits: Limits | None = None,
         turns: TurnSettings | None = None,
+        observers: Callable[[Session], Sequence[SessionObserver]] = lambda session: (),
     ) -> None:
         self.id = f"sess_{secrets.token_hex(10)}"
         self.conversation_id = f"conv_{secrets.token_hex(10)}"
@@ -92,6 +97,7 @@ class RealtimeSession:
         self.config = SessionConfig(self.id, model, turns, self.limits)
         self.config.update(config or {})
         self.session = agent.open_session(self.turn_settings())
+        self._observers = observers(self.session)
         self.sample_rate_in = self.session.sample_rate_in
         self.sample_rate_out = self.session.sample_rate_out
         self.audio_in = AudioIn(self.config.format_in, self.sample_rate_in)
@@ -142,6 +148,8 @@ class RealtimeSession:
     async def feed(self, pcm: np.ndarray) -> None:
         """Hear the user: float32 [T] at `sample_rate_in`."""
         if not self._is_closed:
+            for observer in self._observers:
+                observer.heard(pcm, self.sample_rate_in)
             await self.session.feed(pcm)
 
     def played(self, item_id: str, played_ms: float) -> None:
@@ -159,6 +167,8 @@ class RealtimeSession:
         await asyncio.gather(*self.asides, return_exceptions=True)
         await self.session.close()
         await asyncio.gather(self._pump_task, return_exceptions=True)
+        for observer in self._observers:
+            observer.closed()
         self._outbox.close()
 
     # For the handlers of client events.
@@ -245,6 +255,8 @@ class RealtimeSession:
     async def _pump(self) -> None:
         try:
             async for event in self.session.events():
+                for observer in self._observers:
+                    observer.event(event)
                 if isinstance(event, ReplyAudio):
                     await self._on_audio(event)
                 else:
@@ -309,6 +321,8 @@ class RealtimeSession:
                 self._on_interrupted(event)
             case TurnMeasured():
                 self._on_measured(event)
+            case StepsMeasured():
+                self._on_steps(event)
             case IdleTimeout():
                 self._on_idle(event)
             case SessionError():
@@ -459,10 +473,17 @@ class RealtimeSession:
                 barge_in_ms=latency.barge_in_ms,
                 underruns=latency.underruns,
             )
-        self.on_measured(event)
 
-    def on_measured(self, event: TurnMeasured) -> None:
-        """Told of every turn's record; the server counts them."""
+    def _on_steps(self, event: StepsMeasured) -> None:
+        if "backtalk.latency" in self.config.includes:
+            self.emit(
+                "backtalk.steps.measured",
+                steps=event.steps,
+                step_p50_ms=event.step_p50_ms,
+                step_p95_ms=event.step_p95_ms,
+                late_steps=event.late_steps,
+                floor_ms=event.floor_ms,
+            )
 
     def _on_idle(self, event: IdleTimeout) -> None:
         entry = Entry(new_entry_id(), Message("user", USER_SAID_NOTHING))

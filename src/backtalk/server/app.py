@@ -73,6 +73,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
+        await asyncio.gather(*[call.end() for call in service.calls])
         await service.registry.close()
         await service.agents.close()
 

@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from backtalk.errors import CapacityError, ProtocolError
+from backtalk.server.admission import Seat
 from backtalk.server.auth import Caller, presented_key
 from backtalk.server.http_errors import error_response
-from backtalk.server.service import Service
+from backtalk.server.service import EndsItself, Service
 
 MAX_BODY_BYTES = 256 * 1024
 
@@ -43,7 +44,7 @@ async def calls(request: Request) -> Response:
     """
     service, caller = _service(request), _caller(request)
     try:
-        from backtalk.server.webrtc import answer
+        from backtalk.server.webrtc import Call
     except ImportError:
         return error_response(
             501, "webrtc_not_installed", "WebRTC needs more: pip install 'backtalk[webrtc]'"
@@ -56,12 +57,19 @@ async def calls(request: Request) -> Response:
     seat = service.enter(caller)
     try:
         session = service.new_session(model, config, "webrtc")
-        answer_sdp = await answer(offer_sdp, session, on_end=seat.leave)
+        call = Call(session, on_end=lambda: _hung_up(service, call, seat))
+        service.calls.add(call)
+        answer_sdp = await call.answer(offer_sdp)
     except BaseException:
         seat.leave()
         raise
     location = f"/v1/realtime/calls/{session.id}"
     return Response(answer_sdp, 201, headers={"Location": location}, media_type="application/sdp")
+
+
+def _hung_up(service: Service, call: EndsItself, seat: Seat) -> None:
+    service.calls.discard(call)
+    seat.leave()
 
 
 async def _offer(request: Request) -> tuple[str, dict[str, Any]]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from backtalk.errors import CapacityError
+from backtalk.realtime.observer import SessionObserver
 from backtalk.realtime.realtime_session import RealtimeSession
 from backtalk.server.admission import Admission, Seat
 from backtalk.server.agent_pool import AgentPool
 from backtalk.server.auth import Authenticator, Caller
 from backtalk.server.client_secrets import ClientSecrets
 from backtalk.server.metrics import Metrics
-from backtalk.server.observed_agent import ObservedAgent, SessionObserver
 from backtalk.server.origin import OriginCheck
 from backtalk.server.recording import SessionRecording
 from backtalk.server.resume import SessionRegistry
@@ -23,12 +23,21 @@ from backtalk.server.turn_metrics import TurnMetrics
 from backtalk.session.session import Session
 
 
+class EndsItself(Protocol):
+    """A connection that can be told to end."""
+
+    async def end(self) -> None:
+        """End it, and wait until all is over."""
+        ...
+
+
 @dataclass
 class Service:
     """The parts of a running server (`build_service`).
 
     Attributes:
         tracer: OpenTelemetry's, None without tracing.
+        calls: WebRTC connections.
         is_draining: the server is stopping and takes nobody new.
     """
 
@@ -41,6 +50,7 @@ class Service:
     admission: Admission
     metrics: Metrics
     tracer: Any = None
+    calls: set[EndsItself] = field(default_factory=set)
     is_draining: bool = False
 
     def new_session(
@@ -60,12 +70,13 @@ class Service:
         """
         known, agent = self.agents.find(model)
         return RealtimeSession(
-            ObservedAgent(agent, self.observers),
+            agent,
             known,
             transport=transport,
             config=config,
             turns=self.settings.turns,
             limits=self.settings.limits,
+            observers=self.observers,
         )
 
     def observers(self, session: Session) -> Sequence[SessionObserver]:

@@ -35,6 +35,7 @@ MAX_BUFFERED_MS = 120.0
 """Audio taken from the session ahead of its sending; the rest waits where it can be taken back."""
 
 CONNECT_S = 30.0
+"""A call whose events channel is not open by then is ended."""
 
 
 class Loudspeaker(MediaStreamTrack):
@@ -148,7 +149,7 @@ class Call:
             raise ProtocolError("invalid_sdp", "the SDP offer has no audio line")
         self._peer.addTrack(self._loudspeaker)
         await self._peer.setLocalDescription(await self._peer.createAnswer())
-        self._start(self._end_unless_connected())
+        self._start(self._end_in_time())
         return str(self._peer.localDescription.sdp)
 
     async def end(self) -> None:
@@ -170,10 +171,12 @@ class Call:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _end_unless_connected(self) -> None:
+    async def _end_in_time(self) -> None:
+        """End it if nobody comes, and when it has lasted as long as a session may."""
         await asyncio.sleep(CONNECT_S)
-        if self._channel is None:
-            await self.end()
+        if self._channel is not None:
+            await asyncio.sleep(max(0.0, self._session.limits.session_s - CONNECT_S))
+        await self.end()
 
     def _on_state(self) -> None:
         if self._peer.connectionState in ("failed", "closed") and self._ending is None:
@@ -237,12 +240,3 @@ class Call:
         except Exception:
             _log.exception("a WebRTC call failed and is ended")
         await self.end()
-
-
-async def answer(offer_sdp: str, session: RealtimeSession, *, on_end: Callable[[], None]) -> str:
-    """Take a call: its session is ended with it.
-
-    Raises:
-        ProtocolError: the offer cannot be used; the session is closed then.
-    """
-    return await Call(session, on_end).answer(offer_sdp)
