@@ -31,6 +31,7 @@ demo: models ## hold a three-turn spoken conversation; leaves it in demo/
 	$(BACKTALK) talk src/backtalk/demo/1-*.flac src/backtalk/demo/2-*.flac src/backtalk/demo/3-*.flac \
 	  --cut-in 2@2500 --out demo/conversation.wav --timeline demo/timeline.png
 	@echo "Listen to demo/conversation.wav (you left, the agent right) and open demo/timeline.png."
+	@echo "To talk to it yourself: $(BACKTALK) serve, then open http://localhost:8765/"
 
 test: setup ## run the default suite: unit tests and tests on the real default models
 	$(BACKTALK) models get --set eval piper-joe

@@ -16,9 +16,21 @@ SOURCE = Path(backtalk.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 # A folder may import from itself and from folders to its left. The event and latency vocabularies
 # are named apart, because everybody speaks them.
-ORDER = ["errors", "latency", "audio", "stream", "models", "session", "cascade", "systems", "cli"]
+ORDER = [
+    "errors",
+    "latency",
+    "audio",
+    "stream",
+    "models",
+    "session",
+    "cascade",
+    "systems",
+    "realtime",
+    "server",
+    "cli",
+]
 SHARED = {"backtalk.errors", "backtalk.latency.record", "backtalk.stream.cancel"}
-BESIDE_CLI = {"bench", "talk", "machine", "__main__", "__init__"}
+BESIDE_CLI = {"bench", "talk", "echo", "machine", "__main__", "__init__"}
 
 
 def folder_of(module: str) -> str:

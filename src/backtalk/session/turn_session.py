@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,9 @@ from backtalk.errors import BacktalkError, SessionClosedError
 from backtalk.session.backchannel import is_backchannel
 from backtalk.session.detectors import TurnDetector, VoiceActivityDetector
 from backtalk.session.endpoint import EndEvidence, required_silence_ms
-from backtalk.session.memory import Entry, Memory, Message, new_entry_id
+from backtalk.session.memory import Entry, Memory, Message
+from backtalk.session.open_turn import OpenTurn
 from backtalk.session.replies import Replies
-from backtalk.session.reply import Reply
 from backtalk.session.responder import (
     ReplyOptions,
     Responder,
@@ -51,42 +50,6 @@ from backtalk.stream.events import (
 )
 from backtalk.stream.outbox import Outbox
 from backtalk.stream.worker import ModelWorker
-
-
-@dataclass
-class _OpenTurn:
-    """The user's turn that is not over yet.
-
-    Attributes:
-        start_sample: where its audio begins, pre-roll included.
-        before: audio of the turn it reopened, to which it belongs.
-        onset_sample: its first speech sample.
-        item_id: of its entry in the memory, once it is over.
-        replaces: the entry of the turn it reopened.
-        goes_on: its speech came so soon that it may be the rest of the turn before.
-        words: what was last recognised, None if nothing was.
-        heard_until: up to which sample its words were last given to be recognised.
-        weighed_until: and up to which they were given to be judged as well.
-        judge_at_ms: speech over the reply at which its words are looked at next.
-    """
-
-    number: int
-    start_sample: int
-    onset_sample: int
-    item_id: str = field(default_factory=new_entry_id)
-    replaces: str | None = None
-    before: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    goes_on: bool = False
-    draft: Reply | None = None
-    words: str | None = None
-    heard_until: int = -1
-    weighed_until: int = -1
-    hearings: int = 0
-    evidence: EndEvidence = field(default_factory=EndEvidence)
-    asked_until: int = -1
-    judge_at_ms: float = 0.0
-    speculations: int = 0
-    is_forced: bool = False
 
 
 class TurnSession:
@@ -127,7 +90,7 @@ class TurnSession:
         self._outbox: Outbox[Event] = Outbox()
         self._fed_at_s = now_s()
         self._turns = 0
-        self._open: _OpenTurn | None = None
+        self._open: OpenTurn | None = None
         self._replies = Replies(
             responder, self._outbox, self._settings, self._try_commit, self._on_quiet
         )
@@ -235,7 +198,7 @@ class TurnSession:
         """
         before = self.memory.add(entry, after)
         self._turns += 1
-        turn = _OpenTurn(self._turns, 0, 0, item_id=entry.id)
+        turn = OpenTurn(self._turns, 0, 0, item_id=entry.id)
         self._last_turn = UserTurn(turn.number, checked_pcm(pcm), len(pcm))
         self._replies.words_pending = self._start(self._write_down(turn, self._last_turn))
         return before
@@ -299,7 +262,7 @@ class TurnSession:
         self._tracker.restart_count()
         self._turns += 1
         start = max(0, onset - self._samples(self._settings.pre_roll_ms))
-        turn = _OpenTurn(self._turns, start, onset, judge_at_ms=self._settings.barge_in_ms)
+        turn = OpenTurn(self._turns, start, onset, judge_at_ms=self._settings.barge_in_ms)
         self._open = turn
         speaking = self._speaking
         if speaking is not None:
@@ -317,14 +280,14 @@ class TurnSession:
         if turn is None:
             self._turns += 1
             start = self._ended_at_sample = max(self._ended_at_sample, self._audio.start)
-            self._open = _OpenTurn(self._turns, start, start)
+            self._open = OpenTurn(self._turns, start, start)
             return
         oldest = self._audio.end - self._samples(self._settings.max_turn_ms)
         if oldest > turn.start_sample:
             turn.start_sample = oldest
             self._audio.forget_before(oldest)
 
-    def _on_turn_audio(self, turn: _OpenTurn) -> None:
+    def _on_turn_audio(self, turn: OpenTurn) -> None:
         settings = self._settings
         if self._speaking is not None:
             self._on_overlap(turn, self._speaking)
@@ -350,7 +313,7 @@ class TurnSession:
                 self._begin_draft(turn)
         self._try_commit()
 
-    def _is_over(self, turn: _OpenTurn) -> bool:
+    def _is_over(self, turn: OpenTurn) -> bool:
         if turn.is_forced:
             return True
         if self._tracker.may_be_speaking:
@@ -381,7 +344,7 @@ class TurnSession:
         zero_s = self._time_of(self._ended_at_sample)
         self._replies.speak(draft, zero_s, turn.speculations, turn.evidence)
 
-    def _end(self, turn: _OpenTurn, user_turn: UserTurn) -> None:
+    def _end(self, turn: OpenTurn, user_turn: UserTurn) -> None:
         """The turn is over: from here on it is part of the conversation."""
         self._open = None
         end = self._tracker.last_speech_sample if self._settings.ends_turns else self._audio.end
@@ -391,14 +354,14 @@ class TurnSession:
         ended = UserTurnEnded(now_s(), turn.number, end, turn.item_id, turn.replaces)
         self._outbox.put(ended)
 
-    def _note(self, turn: _OpenTurn, text: str) -> None:
+    def _note(self, turn: OpenTurn, text: str) -> None:
         entry = self.memory.get(turn.item_id)
         if entry is not None:
             entry.say(text)
         words = UserTranscript(now_s(), turn.number, text, final=True, item_id=turn.item_id)
         self._outbox.put(words)
 
-    async def _write_down(self, turn: _OpenTurn, user_turn: UserTurn | None) -> None:
+    async def _write_down(self, turn: OpenTurn, user_turn: UserTurn | None) -> None:
         """Recognise a turn that was ended without a reply."""
         assert user_turn is not None
         try:
@@ -411,17 +374,17 @@ class TurnSession:
         if heard is not None:
             self._note(turn, heard.text)
 
-    def _begin_draft(self, turn: _OpenTurn) -> None:
+    def _begin_draft(self, turn: OpenTurn) -> None:
         turn.draft = self._replies.begin(turn.number, self._user_turn(turn))
 
-    def _drop_draft(self, turn: _OpenTurn) -> None:
+    def _drop_draft(self, turn: OpenTurn) -> None:
         if turn.draft is not None:
             turn.draft.cancel()
             turn.draft = None
             turn.speculations += 1
         turn.evidence = EndEvidence()
 
-    def _discard(self, turn: _OpenTurn, reason: str) -> None:
+    def _discard(self, turn: OpenTurn, reason: str) -> None:
         self._drop_draft(turn)
         self._open = None
         self._quiet_since_s = now_s()
@@ -429,7 +392,7 @@ class TurnSession:
 
     # Listening with the models.
 
-    def _hear(self, turn: _OpenTurn, *, weighs: bool) -> None:
+    def _hear(self, turn: OpenTurn, *, weighs: bool) -> None:
         """Recognise the turn so far, and judge it, unless that is under way or done."""
         until = self._tracker.words_until_sample
         if weighs:
@@ -443,7 +406,7 @@ class TurnSession:
         turn.hearings += 1
         self._start(self._heard(turn, self._user_turn(turn), weighs))
 
-    async def _heard(self, turn: _OpenTurn, user_turn: UserTurn, weighs: bool) -> None:
+    async def _heard(self, turn: OpenTurn, user_turn: UserTurn, weighs: bool) -> None:
         heard: WordsSoFar | None = None
         try:
             heard = await self._replies.conversation.hear(
@@ -474,13 +437,13 @@ class TurnSession:
         turn = self._open
         return turn is not None and self._speech_samples(turn) == user_turn.speech_samples
 
-    def _ask_detector(self, turn: _OpenTurn) -> None:
+    def _ask_detector(self, turn: OpenTurn) -> None:
         until = self._tracker.last_speech_sample
         if self._detector is not None and turn.asked_until != until and not turn.is_forced:
             turn.asked_until = until
             self._start(self._detected(turn, until, self._pcm(turn)))
 
-    async def _detected(self, turn: _OpenTurn, until: int, pcm: np.ndarray) -> None:
+    async def _detected(self, turn: OpenTurn, until: int, pcm: np.ndarray) -> None:
         assert self._detector is not None
         try:
             probability = await self._detector_worker.run(self._detector.probability, pcm)
@@ -493,7 +456,7 @@ class TurnSession:
 
     # Speech while the reply is heard.
 
-    def _on_overlap(self, turn: _OpenTurn, speaking: Speaking) -> None:
+    def _on_overlap(self, turn: OpenTurn, speaking: Speaking) -> None:
         settings, speech_ms = self._settings, self._tracker.speech_ms
         if not settings.yields:
             return
@@ -513,7 +476,7 @@ class TurnSession:
             elif not turn.hearings:
                 self._judge_overlap(turn, speaking, turn.words)
 
-    def _judge_overlap(self, turn: _OpenTurn, speaking: Speaking, words: str | None) -> None:
+    def _judge_overlap(self, turn: OpenTurn, speaking: Speaking, words: str | None) -> None:
         """Decide by its words whether speech over the reply takes the turn."""
         settings = self._settings
         is_over = (
@@ -533,12 +496,12 @@ class TurnSession:
         elif is_over:
             self._discard_overlap(turn, speaking, "backchannel" if words else "noise")
 
-    def _pause(self, turn: _OpenTurn, speaking: Speaking) -> None:
+    def _pause(self, turn: OpenTurn, speaking: Speaking) -> None:
         if not speaking.is_paused:
             speaking.barge_in_ms = 1000.0 * (now_s() - self._time_of(turn.onset_sample))
         speaking.pause()
 
-    def _interrupt(self, turn: _OpenTurn, speaking: Speaking) -> None:
+    def _interrupt(self, turn: OpenTurn, speaking: Speaking) -> None:
         self._pause(turn, speaking)
         if turn.goes_on:
             # They had not finished: the new words belong to the turn before.
@@ -550,7 +513,7 @@ class TurnSession:
         self._replies.cut(forgotten=forgotten, reopened=turn.goes_on)
         turn.heard_until = turn.weighed_until = -1  # hear it again as a turn, with all of its words
 
-    def _discard_overlap(self, turn: _OpenTurn, speaking: Speaking, reason: str) -> None:
+    def _discard_overlap(self, turn: OpenTurn, speaking: Speaking, reason: str) -> None:
         self._discard(turn, reason)
         speaking.resume()
 
@@ -581,13 +544,13 @@ class TurnSession:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _pcm(self, turn: _OpenTurn) -> np.ndarray:
+    def _pcm(self, turn: OpenTurn) -> np.ndarray:
         return np.concatenate([turn.before, self._audio.since(turn.start_sample)])
 
-    def _user_turn(self, turn: _OpenTurn) -> UserTurn:
+    def _user_turn(self, turn: OpenTurn) -> UserTurn:
         return UserTurn(turn.number, self._pcm(turn), self._speech_samples(turn))
 
-    def _speech_samples(self, turn: _OpenTurn) -> int:
+    def _speech_samples(self, turn: OpenTurn) -> int:
         return len(turn.before) + self._tracker.words_until_sample - turn.start_sample
 
     def _silence_ms(self) -> float:
