@@ -105,12 +105,16 @@ async def create_item(rt: RealtimeSession, event: Event) -> None:
 
 async def retrieve_item(rt: RealtimeSession, event: Event) -> None:
     """`conversation.item.retrieve`."""
-    rt.emit("conversation.item.retrieved", item=rt.show(_known(rt, event)))
+    entry = _kept(rt, event)
+    if entry is not None:
+        rt.emit("conversation.item.retrieved", item=rt.show(entry))
 
 
 async def delete_item(rt: RealtimeSession, event: Event) -> None:
     """`conversation.item.delete`."""
-    entry = _known(rt, event)
+    entry = _kept(rt, event)
+    if entry is None:
+        return
     rt.turns.memory.remove(entry.id)
     rt.voice_items.discard(entry.id)
     rt.emit("conversation.item.deleted", item_id=entry.id)
@@ -118,7 +122,9 @@ async def delete_item(rt: RealtimeSession, event: Event) -> None:
 
 async def truncate_item(rt: RealtimeSession, event: Event) -> None:
     """`conversation.item.truncate`: forget what the user has not heard of a reply."""
-    entry = _known(rt, event)
+    entry = _kept(rt, event)
+    if entry is None:
+        return
     end_ms = fields.number(event, "audio_end_ms", 0, 1e9)
     fields.number(event, "content_index", 0, 0, 0)
     if entry.message.role != "assistant" or entry.message.tool_calls:
@@ -236,6 +242,19 @@ async def cancel_response(rt: RealtimeSession, event: Event) -> None:
 async def report_playout(rt: RealtimeSession, event: Event) -> None:
     """`backtalk.playout`: how much of an item has come out of the loudspeaker."""
     rt.played(fields.text(event, "item_id", 64), fields.number(event, "played_ms", 0, 1e9))
+
+
+def _kept(rt: RealtimeSession, event: Event) -> Entry | None:
+    """The item that is meant; None if it was taken back, of which the client is told again.
+
+    Clients truncate or read an item while the news of its end is still on the way to them, and to
+    some any `error` is the end of the session.
+    """
+    item_id = event.get("item_id")
+    if isinstance(item_id, str) and item_id in rt.withdrawn:
+        rt.emit("conversation.item.deleted", item_id=item_id)
+        return None
+    return _known(rt, event)
 
 
 def _known(rt: RealtimeSession, event: Event) -> Entry:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
@@ -53,6 +54,7 @@ from backtalk.systems import Agent
 log = logging.getLogger(__name__)
 
 USER_SAID_NOTHING = "(The user says nothing.)"
+WITHDRAWN_ITEMS = 16
 
 
 class RealtimeSession:
@@ -74,6 +76,7 @@ class RealtimeSession:
         id: of the session.
         config: the effective session object.
         session: the Backtalk session behind it.
+        withdrawn: the last items that were taken back when a user turned out not to have finished.
         sample_rate_in, sample_rate_out: Hz of `feed` and of `OutgoingAudio.pcm`.
     """
 
@@ -104,6 +107,7 @@ class RealtimeSession:
         self.response: Response | None = None
         self.asked: dict[str, dict[str, Any]] = {}
         self.voice_items: set[str] = set()
+        self.withdrawn: deque[str] = deque(maxlen=WITHDRAWN_ITEMS)
         self.buffered_ms = 0.0
         self.asides: set[asyncio.Task[None]] = set()
         self._outbox: Outbox[Outgoing] = Outbox(audio_type=OutgoingAudio)
@@ -453,6 +457,7 @@ class RealtimeSession:
             # They had not finished: the half turn and the reply to it are taken back.
             for item_id in (self._item_id, self._last_user_item):
                 if item_id is not None:
+                    self.withdrawn.append(item_id)
                     self.emit("conversation.item.deleted", item_id=item_id)
 
     def _on_measured(self, event: TurnMeasured) -> None:
