@@ -83,7 +83,9 @@ def _session_to_ga(session: dict[str, Any]) -> dict[str, Any]:
     for name, side in (("input_audio_format", heard), ("output_audio_format", spoken)):
         if name in flat:
             asked = flat.pop(name)
-            side["format"] = {"type": _FORMATS.get(asked, asked)}
+            # What is no name of a format is passed on, to be refused where formats are checked.
+            is_name = isinstance(asked, str)
+            side["format"] = {"type": _FORMATS.get(asked, asked) if is_name else asked}
     for name, key in (
         ("input_audio_transcription", "transcription"),
         ("input_audio_noise_reduction", "noise_reduction"),

@@ -165,10 +165,10 @@ async def create_response(rt: RealtimeSession, event: Event) -> None:
     if asked.get("conversation") == "none":
         _reply_aside(rt, options, context, noted)
         return
-    if rt.response is not None and not rt.response.is_done:
+    if rt.has_active_response:
         raise ProtocolError(
             "conversation_already_has_active_response",
-            f"{rt.response.id} is still in progress; wait for response.done or cancel it",
+            "a response is still in progress; wait for response.done or cancel it",
         )
     rt.asked[rt.turns.reply(options, context)] = noted
 
@@ -231,10 +231,9 @@ async def _run_aside(
 
 async def cancel_response(rt: RealtimeSession, event: Event) -> None:
     """`response.cancel`."""
-    response = rt.response
-    wanted = event.get("response_id")
-    is_other = response is None or (wanted is not None and wanted != response.id)
-    if response is None or response.is_done or is_other:
+    wanted, current = event.get("response_id"), rt.response
+    is_other = wanted is not None and (current is None or current.is_done or wanted != current.id)
+    if is_other or not rt.has_active_response:
         raise ProtocolError("response_cancel_not_active", "no such response is in progress")
     rt.turns.cancel_reply()
 

@@ -66,6 +66,20 @@ def items(event: Mapping[str, Any], name: str, most: int) -> list[dict[str, Any]
     return value
 
 
+def texts(event: Mapping[str, Any], name: str, most: int) -> list[str]:
+    """A field that is a list of strings; absent or null is an empty one."""
+    value = event.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(member, str) for member in value):
+        raise ProtocolError("invalid_type", f"{name} must be a list of strings", name)
+    if len(value) > most:
+        raise ProtocolError(
+            "array_above_max_length", f"{name} has {len(value)} members; at most {most}", name
+        )
+    return value
+
+
 def one_of(event: Mapping[str, Any], name: str, known: Sequence[str], default: str) -> str:
     """A string field with few values."""
     value = event.get(name, default)

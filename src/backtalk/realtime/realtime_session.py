@@ -130,6 +130,8 @@ class RealtimeSession:
         """Take one client event; what is wrong with it is answered by an `error` event."""
         from backtalk.realtime.client_events import HANDLERS
 
+        if self._is_closed:
+            return
         try:
             handler = HANDLERS.get(event["type"])
             if handler is None:
@@ -190,6 +192,13 @@ class RealtimeSession:
                 f"{self.session.system} has no turns; send audio and hear what comes back",
             )
         return self.session
+
+    @property
+    def has_active_response(self) -> bool:
+        """Whether a response of the conversation is not done, or will begin without being asked."""
+        if self.response is not None and not self.response.is_done:
+            return True
+        return any(item_id != self._item_id for item_id in self.turns.replies_under_way)
 
     def emit(self, type: str, **fields: Any) -> str:
         """Send a server event; returns its id."""
@@ -447,9 +456,8 @@ class RealtimeSession:
             self._tell_speech_started()
         self._outbox.take_back_audio()
         self._is_heard = False
-        response = self.response
+        response, reason = self.response, "client_cancelled" if by_client else "turn_detected"
         if response is not None:
-            reason = "client_cancelled" if by_client else "turn_detected"
             response.finish("cancelled", reason=reason)
             if self.transport == "webrtc":
                 self.emit("output_audio_buffer.cleared", response_id=response.id)
@@ -459,6 +467,14 @@ class RealtimeSession:
                 if item_id is not None:
                     self.withdrawn.append(item_id)
                     self.emit("conversation.item.deleted", item_id=item_id)
+        self._cancel_unheard(event.turn, reason)
+
+    def _cancel_unheard(self, turn: int, reason: str) -> None:
+        """Tell of responses that were asked for and went with the one they waited for."""
+        under_way = self.turns.replies_under_way
+        for item_id in [asked for asked in self.asked if asked not in under_way]:
+            self._start_response(turn, item_id).finish("cancelled", reason=reason)
+        self._is_heard = False
 
     def _on_measured(self, event: TurnMeasured) -> None:
         self._is_heard = False

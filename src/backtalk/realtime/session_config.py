@@ -83,7 +83,7 @@ class SessionConfig:
                 json[name] = _CHECKS[name](changes, self._limits)
             elif name in _EMPTIED and value is None:
                 json[name] = deepcopy(_EMPTIED[name])
-            elif name in ("prompt", "tracing", "include", "truncation", "reasoning"):
+            elif name in ("prompt", "tracing", "truncation", "reasoning"):
                 json[name] = value
         self.json = json
 
@@ -112,8 +112,7 @@ class SessionConfig:
     @property
     def includes(self) -> frozenset[str]:
         """The vendor events this client wants."""
-        asked = self.json["include"]
-        return frozenset(VENDOR_INCLUDES) & frozenset(asked if isinstance(asked, list) else ())
+        return frozenset(VENDOR_INCLUDES) & frozenset(self.json["include"] or ())
 
     @property
     def is_transcribed(self) -> bool:
@@ -227,12 +226,14 @@ _CHECKS: dict[str, Any] = {
     "parallel_tool_calls": lambda c, _: fields.flag(c, "parallel_tool_calls", True),
     "max_output_tokens": _max_tokens,
     "temperature": lambda c, _: fields.number(c, "temperature", 0, 2),
+    "include": lambda c, _: fields.texts(c, "include", 64),
 }
 _EMPTIED: dict[str, Any] = {
     "instructions": "",
     "tools": [],
     "tool_choice": "auto",
     "max_output_tokens": "inf",
+    "include": None,
 }
 
 

@@ -64,12 +64,13 @@ class AgentPool:
         Raises:
             ModelNotFoundError: no such system.
         """
-        if not model or (model not in self._agents and model.startswith(ALIASES)):
-            model = self.default
-        if model not in self._agents:
+        name = str(model or self.default)  # a session object from outside may hold anything
+        if name not in self._agents and name.startswith(ALIASES):
+            name = self.default
+        if name not in self._agents:
             known = ", ".join(self._agents)
-            raise ModelNotFoundError(f"there is no model {model[:80]!r}; this server has {known}")
-        return model, self._agents[model]
+            raise ModelNotFoundError(f"there is no model {name[:80]!r}; this server has {known}")
+        return name, self._agents[name]
 
     def describe(self) -> list[dict[str, Any]]:
         """The systems as entries of `GET /v1/models`."""

@@ -70,6 +70,12 @@ class Replies:
         self._zero_s = 0.0
         self._speculations, self._evidence = 0, EndEvidence()
 
+    @property
+    def under_way(self) -> list[str]:
+        """Ids of the replies that are heard or wait for that."""
+        heard = [] if self.speaking is None else [self.speaking.reply.item_id]
+        return heard if self._waiting is None else [*heard, self._waiting.item_id]
+
     def begin(
         self,
         number: int,
@@ -119,8 +125,7 @@ class Replies:
             speculations, evidence: how the turn before it ended, for its record.
         """
         self._zero_s, self._speculations, self._evidence = zero_s, speculations, evidence
-        if reply.conversation is self.conversation:
-            self.memory.add(Entry(reply.item_id, Message("assistant", "")))
+        self.memory.add(Entry(reply.item_id, Message("assistant", "")))
         self._outbox.put(ReplyStarted(now_s(), reply.number, reply.item_id))
         self._remember_what_is_made(reply)
         self.speaking = Speaking(reply, self._outbox, self.settings, self._on_heard)

@@ -121,6 +121,11 @@ class TurnSession:
             self._replies.conversation.prepare(options)
 
     @property
+    def replies_under_way(self) -> list[str]:
+        """Ids of the replies that are heard or wait for that; each will be in the memory."""
+        return self._replies.under_way
+
+    @property
     def _speaking(self) -> Speaking | None:
         return self._replies.speaking
 
