@@ -15,6 +15,7 @@ from backtalk.session.session import Session
 from backtalk.session.settings import TurnSettings
 from backtalk.session.smart_turn import build_smart_turn
 from backtalk.session.turn_session import TurnSession
+from backtalk.stream.worker import ModelWorker
 
 DEFAULT_SYSTEM = "cascade"
 
@@ -51,6 +52,7 @@ class TurnAgent:
         self.responder = responder
         self.vad = vad
         self.turn_detector = turn_detector
+        self._detector_worker = ModelWorker("turn-detector")
 
     async def warm_up(self) -> None:
         """Two replies, unheard."""
@@ -60,10 +62,13 @@ class TurnAgent:
 
     def open_session(self, settings: TurnSettings | None = None) -> TurnSession:
         """A new session with an empty memory."""
-        return TurnSession(self.responder, self.vad, self.turn_detector, settings)
+        return TurnSession(
+            self.responder, self.vad, self.turn_detector, settings, self._detector_worker
+        )
 
     async def close(self) -> None:
         """Free the models. Safe to call twice."""
+        self._detector_worker.close()
         await self.responder.close()
 
 

@@ -60,6 +60,7 @@ class TurnSession:
         vad: finds speech; its sample rate must be the responder's.
         turn_detector: judges by ear whether a turn is complete; None leaves it to silence alone.
         settings: every delay of turn-taking.
+        detector_worker: the thread that the turn detector runs on, if sessions share one.
     Raises:
         ValueError: the detectors hear at another sample rate than the responder.
     """
@@ -70,6 +71,7 @@ class TurnSession:
         vad: VoiceActivityDetector,
         turn_detector: TurnDetector | None,
         settings: TurnSettings | None = None,
+        detector_worker: ModelWorker | None = None,
     ) -> None:
         spec = responder.spec
         for name, part in (("VAD", vad), ("turn detector", turn_detector)):
@@ -83,7 +85,8 @@ class TurnSession:
         self.sample_rate_out = spec.sample_rate_out
         self._has_transcript = spec.has_transcript
         self._detector = turn_detector
-        self._detector_worker = ModelWorker("turn-detector")
+        self._owns_worker = detector_worker is None
+        self._detector_worker = detector_worker or ModelWorker("turn-detector")
         self._settings = settings or TurnSettings()
         self._tracker = SpeechTracker(vad, self._settings)
         self._audio = TurnAudio()
@@ -253,7 +256,8 @@ class TurnSession:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._replies.close()
-        self._detector_worker.close()
+        if self._owns_worker:
+            self._detector_worker.close()
         self._outbox.close()
 
     # The user's turn.
