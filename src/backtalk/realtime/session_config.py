@@ -188,7 +188,7 @@ def reply_overrides(response: dict[str, Any], limits: Limits) -> dict[str, Any]:
 
 def _modalities(changes: dict[str, Any], limits: Limits) -> list[str]:
     asked = changes["output_modalities"]
-    known = {"text", "audio"}
+    known = ("text", "audio")
     if not isinstance(asked, list) or not asked or any(a not in known for a in asked):
         raise ProtocolError(
             "invalid_value", 'output_modalities is ["audio"] or ["text"]', "output_modalities"
