@@ -188,7 +188,7 @@ class DepthwiseConvTranspose1d(nn.Module):
         state.reset(mask)
 
     def step(self, state: ConvState, x: Tensor, active: Tensor) -> Tensor:
-        """`x` `[slots, T, channels]` to `[slots, T * stride, channels]`; see `CausalConv1d.step`."""
+        """The next samples: `[slots, T, channels]` to `[slots, T * stride, channels]`."""
         joined = state.extend(x, active)
         length = x.shape[1]
         y = joined.new_zeros(x.shape[0], length, self.stride, self.channels)

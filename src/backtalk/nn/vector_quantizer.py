@@ -56,7 +56,7 @@ class ResidualVectorQuantizer(nn.Module):
         codes = x.new_empty((levels, residual.shape[0]), dtype=torch.int64)
         for level in range(levels):
             centroids = self.centroids[level]
-            # The nearest centroid c to r has the largest r.c - |c|^2 / 2: |r|^2 is the same for all.
+            # The nearest centroid c to r has the largest r.c - |c|^2 / 2; |r|^2 is common to all.
             closeness = torch.addmm(self.half_norms[level], residual, centroids.t(), beta=-1)
             torch.argmax(closeness, dim=1, out=codes[level])
             residual = residual - centroids[codes[level]]
