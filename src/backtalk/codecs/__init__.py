@@ -1,0 +1,1 @@
+"""Codecs: waveform to codes and back, streaming."""

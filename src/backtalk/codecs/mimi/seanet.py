@@ -1,0 +1,122 @@
+"""SEANet: the convolutions between waveform and latents (arXiv 2009.02095; sizes of Mimi's).
+
+Every convolution but the first is preceded by an ELU. A residual block halves the channels and
+brings them back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backtalk.codecs.mimi.config import MimiConfig
+from backtalk.nn.conv import CausalConv1d, CausalConvTranspose1d, ConvState
+
+
+@dataclass(slots=True)
+class SeanetState:
+    """States of the convolutions, in the order in which they run."""
+
+    convs: list[ConvState]
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(elu(conv(elu(x)))); only the first convolution looks back."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.first = CausalConv1d(channels, channels // 2, kernel)
+        self.second = CausalConv1d(channels // 2, channels, 1)
+
+    def step(self, state: ConvState, x: Tensor, active: Tensor) -> Tensor:
+        """The next samples, `[slots, T, channels]` to the same; `state` is that of `first`."""
+        y = self.first.step(state, F.elu(x), active)
+        return self.second.product(F.elu_(y)).add_(x)
+
+
+class SeanetEncoder(nn.Module):
+    """Waveform to latents, `prod(strides)` samples per latent."""
+
+    def __init__(self, config: MimiConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.first = CausalConv1d(1, channels, config.kernel)
+        self.blocks = nn.ModuleList()
+        self.downs = nn.ModuleList()
+        for stride in config.strides:
+            self.blocks.append(ResidualBlock(channels, config.residual_kernel))
+            self.downs.append(CausalConv1d(channels, 2 * channels, 2 * stride, stride))
+            channels *= 2
+        self.last = CausalConv1d(channels, config.width, config.last_kernel)
+
+    def alloc(self, slots: int) -> SeanetState:
+        """State of `slots` streams that have not begun."""
+        convs = [self.first.alloc(slots)]
+        for block, down in zip(self.blocks, self.downs, strict=True):
+            convs += [block.first.alloc(slots), down.alloc(slots)]
+        return SeanetState([*convs, self.last.alloc(slots)])
+
+    def reset(self, state: SeanetState, mask: Tensor) -> None:
+        """Begin anew the slots where `mask` (bool `[slots]`) is True."""
+        for conv in state.convs:
+            conv.reset(mask)
+
+    def step(self, state: SeanetState, x: Tensor, active: Tensor) -> Tensor:
+        """The next samples of every slot.
+
+        Args:
+            x: `[slots, T, 1]`, T a multiple of `prod(strides)`.
+            active: bool `[slots]`; the state of other slots stays as it is.
+        Returns:
+            `[slots, T / prod(strides), width]`.
+        """
+        convs = iter(state.convs)
+        x = self.first.step(next(convs), x, active)
+        for block, down in zip(self.blocks, self.downs, strict=True):
+            x = block.step(next(convs), x, active)
+            x = down.step(next(convs), F.elu_(x), active)
+        return self.last.step(next(convs), F.elu_(x), active)
+
+
+class SeanetDecoder(nn.Module):
+    """Latents to waveform, the encoder's mirror image."""
+
+    def __init__(self, config: MimiConfig) -> None:
+        super().__init__()
+        channels = config.channels * 2 ** len(config.strides)
+        self.first = CausalConv1d(config.width, channels, config.kernel)
+        self.ups = nn.ModuleList()
+        self.blocks = nn.ModuleList()
+        for stride in reversed(config.strides):
+            self.ups.append(CausalConvTranspose1d(channels, channels // 2, 2 * stride, stride))
+            channels //= 2
+            self.blocks.append(ResidualBlock(channels, config.residual_kernel))
+        self.last = CausalConv1d(channels, 1, config.last_kernel)
+
+    def alloc(self, slots: int) -> SeanetState:
+        """State of `slots` streams that have not begun."""
+        convs = [self.first.alloc(slots)]
+        for up, block in zip(self.ups, self.blocks, strict=True):
+            convs += [up.alloc(slots), block.first.alloc(slots)]
+        return SeanetState([*convs, self.last.alloc(slots)])
+
+    def reset(self, state: SeanetState, mask: Tensor) -> None:
+        """Begin anew the slots where `mask` (bool `[slots]`) is True."""
+        for conv in state.convs:
+            conv.reset(mask)
+
+    def step(self, state: SeanetState, x: Tensor, active: Tensor) -> Tensor:
+        """The next latents of every slot, `[slots, T, width]` to `[slots, T * prod(strides), 1]`.
+
+        Args:
+            x: `[slots, T, width]`.
+            active: bool `[slots]`; the state of other slots stays as it is.
+        """
+        convs = iter(state.convs)
+        x = self.first.step(next(convs), x, active)
+        for up, block in zip(self.ups, self.blocks, strict=True):
+            x = up.step(next(convs), F.elu_(x), active)
+            x = block.step(next(convs), x, active)
+        return self.last.step(next(convs), F.elu_(x), active)
