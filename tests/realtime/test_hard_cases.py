@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from test_realtime_session import QUESTION, agent_with, client_of, update
+from test_realtime_session import QUESTION, agent_with, cascade_with, client_of, update
 
+from backtalk.cascade.protocols import ToolRequest
 from backtalk.errors import ProtocolError
 from backtalk.realtime import beta
 from backtalk.realtime.client_events import HANDLERS
-from fakes import FakeResponder, silence, word
+from backtalk.session.memory import Message
+from fakes import FakeLlm, FakeResponder, silence, word
 
 HELLO = {
     "type": "message",
@@ -96,6 +99,44 @@ async def test_items_of_half_a_turn_that_were_taken_back_are_gone_and_no_error()
             gone[0],
         ]
         assert not client.of("error")
+
+
+async def test_a_model_that_calls_every_tool_request_the_same_has_each_of_them_answered() -> None:
+    asked = iter(["Paris", "Rome"])
+
+    def script(messages: Sequence[Message]) -> Sequence[str | ToolRequest]:
+        if messages[-1].role == "tool":
+            return [f"It is {messages[-1].content}."]
+        return [ToolRequest("call_0", "weather", next(asked))]
+
+    llm = FakeLlm(script=script)
+    async with client_of(cascade_with(llm)) as client:
+        for city, weather in (("Paris", "wet"), ("Rome", "dry")):
+            await client.send("conversation.item.create", item=HELLO)
+            await client.send("response.create")
+            await asyncio.sleep(1)
+            call = client.last("response.done")["response"]["output"][0]
+            assert (call["name"], call["arguments"]) == ("weather", city)
+            answer = {"type": "function_call_output", "call_id": call["call_id"], "output": weather}
+            await client.send("conversation.item.create", item=answer)
+            await client.send("response.create", response={"output_modalities": ["text"]})
+            await asyncio.sleep(1)
+            said = client.last("response.done")["response"]["output"][0]["content"][0]["text"]
+            assert said == f"It is {weather}."
+        assert [m.content for m in llm.prompts[-1] if m.role == "tool"] == ["wet", "dry"]
+
+
+async def test_a_tool_request_that_is_called_like_an_item_of_the_client_is_told_as_a_request() -> (
+    None
+):
+    llm = FakeLlm(script=lambda _: [ToolRequest("mine", "look", "{}")])
+    async with client_of(cascade_with(llm)) as client:
+        await client.send("conversation.item.create", item={**HELLO, "id": "mine"})
+        await client.send("response.create")
+        await asyncio.sleep(1)
+        call = client.last("response.done")["response"]["output"][0]
+        assert (call["type"], call["name"]) == ("function_call", "look")
+        assert call["id"] != "mine"
 
 
 async def test_events_after_the_end_of_a_session_start_nothing() -> None:

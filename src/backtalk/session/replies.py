@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from backtalk.latency.record import TurnLatency
 from backtalk.session.endpoint import EndEvidence
@@ -231,11 +232,16 @@ class Replies:
         """Not when it has been heard: a client may answer a tool, or ask on, at once."""
         if reply.is_made:
             self._remember(reply, reply.text())
-        for tool in reply.tools:
-            if tool.call_id not in self._unanswered_tools and self.memory.get(reply.item_id):
+        for n in range(reply.tools_remembered, len(reply.tools)):
+            tool = reply.tools[n]
+            if self.memory.get(tool.call_id) is not None:
+                # Models that count their calls begin again with every reply.
+                tool = reply.tools[n] = replace(tool, call_id=new_entry_id())
+            if self.memory.get(reply.item_id):
                 self._unanswered_tools.add(tool.call_id)
                 call = tool_call_json(tool.call_id, tool.name, tool.arguments)
                 self.memory.add(Entry(tool.call_id, Message("assistant", "", (call,))))
+        reply.tools_remembered = len(reply.tools)
 
     def _measure(self, speaking: Speaking) -> None:
         reply = speaking.reply

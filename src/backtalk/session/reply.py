@@ -43,7 +43,7 @@ class Reply:
         item_id: of its entry in the memory, should it get there.
         transcript: the words heard, None until (or unless) the system gives them.
         said: the reply's text so far.
-        tools: tool requests not yet passed on.
+        tools: tool requests so far, the first `tools_remembered` of them in the memory.
         is_made: all of it is there, or it failed.
         error: why it failed.
         path: marks of the latency clock.
@@ -63,6 +63,7 @@ class Reply:
     transcript: str | None = None
     said: list[str] = field(default_factory=list)
     tools: list[ToolAsked] = field(default_factory=list)
+    tools_remembered: int = 0
     is_made: bool = False
     error: BacktalkError | None = None
     path: CriticalPath = field(default_factory=CriticalPath)

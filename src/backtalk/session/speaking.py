@@ -45,7 +45,7 @@ class Speaking:
         self._outbox = outbox
         self._settings = settings
         self._on_end = on_end
-        self._texts_sent = 0
+        self._texts_sent = self._tools_sent = 0
         self._began_s: float | None = None
         self._audible_sample: int | None = None
         self._wake = asyncio.Event()
@@ -143,11 +143,11 @@ class Speaking:
         for text in self.reply.said[self._texts_sent :]:
             self._outbox.put(ReplyText(now_s(), self.number, text))
         self._texts_sent = len(self.reply.said)
-        for tool in self.reply.tools:
+        for tool in self.reply.tools[self._tools_sent :]:
             self._outbox.put(
                 ToolCall(now_s(), self.number, tool.call_id, tool.name, tool.arguments)
             )
-        self.reply.tools.clear()
+        self._tools_sent = len(self.reply.tools)
 
     def _mark_first_audio(self, at_sample: int) -> None:
         if self._began_s is None:
