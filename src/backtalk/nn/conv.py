@@ -22,7 +22,8 @@ class ConvState:
 
     Attributes:
         history: the last inputs, `[slots, history, channels]`.
-        is_fresh: bool `[slots]`, True before a slot's first step.
+        is_fresh: bool `[slots]`, True before a slot's first step; only kept where the first input
+            is replicated.
     """
 
     history: Tensor
@@ -157,7 +158,7 @@ class CausalConvTranspose1d(nn.Module):
     def pack_weight(self, weight: Tensor) -> Tensor:
         """A transposed convolution's weight `[in, out, kernel]` as the matrix of `product`."""
         padded = nn.functional.pad(weight, (0, self.reach * self.stride - weight.shape[2]))
-        taps = padded.unflatten(2, (self.reach, self.stride)).flip(2)  # [in, out, reach, stride]
+        taps = padded.reshape(*weight.shape[:2], self.reach, self.stride).flip(2)
         return taps.permute(3, 1, 2, 0).flatten(2).flatten(0, 1)
 
     def pack_bias(self, bias: Tensor) -> Tensor:
@@ -200,7 +201,7 @@ class DepthwiseConvTranspose1d(nn.Module):
     def pack_weight(self, weight: Tensor) -> Tensor:
         """A depth-wise transposed convolution's weight `[channels, 1, kernel]` as `taps`."""
         padded = nn.functional.pad(weight[:, 0], (0, self.reach * self.stride - weight.shape[2]))
-        return padded.unflatten(1, (self.reach, self.stride)).permute(1, 2, 0)
+        return padded.reshape(-1, self.reach, self.stride).permute(1, 2, 0)
 
 
 def windows(x: Tensor, kernel: int, stride: int) -> Tensor:

@@ -60,7 +60,7 @@ class ResidualVectorQuantizer(nn.Module):
             closeness = torch.addmm(self.half_norms[level], residual, centroids.t(), beta=-1)
             torch.argmax(closeness, dim=1, out=codes[level])
             residual = residual - centroids[codes[level]]
-        return codes.unflatten(1, shape)
+        return codes.view(levels, *shape)
 
     def decode(self, codes: Tensor) -> Tensor:
         """The vectors of codes.

@@ -137,7 +137,7 @@ def to_kyutai(tensors: Mapping[str, Tensor], config: MimiConfig) -> dict[str, Te
             if len(missing) == len(parts):
                 continue
             if missing:
-                raise ModelError(f"the checkpoint lacks {missing[0]}; is it the whole file?")
+                raise ModelError(f"lacks {missing[0]}; is it the whole file of this model?")
             queries, keys, values = (left.pop(part) for part in parts)
             turned = (to_interleaved(part, config.heads) for part in (queries, keys))
             found[name] = torch.cat((*turned, values))

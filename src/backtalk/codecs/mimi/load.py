@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,21 @@ from backtalk.models.tensors import check_tensors, read_tensors
 from backtalk.nn.conv import CausalConv1d, CausalConvTranspose1d
 from backtalk.nn.transformer import Transformer
 from backtalk.nn.vector_quantizer import ResidualVectorQuantizer
+
+T = TypeVar("T")
+
+_LAYER_NAMES = {
+    "self_attn.in_proj_weight": "attention.qkv.weight",
+    "self_attn.out_proj.weight": "attention.out.weight",
+    "linear1.weight": "mlp.up.weight",
+    "linear2.weight": "mlp.down.weight",
+    "norm1.weight": "attention_norm.weight",
+    "norm1.bias": "attention_norm.bias",
+    "norm2.weight": "mlp_norm.weight",
+    "norm2.bias": "mlp_norm.bias",
+    "layer_scale_1.scale": "attention_scale",
+    "layer_scale_2.scale": "mlp_scale",
+}
 
 SMALLEST_USAGE = 1e-5
 """A centroid is its running sum over its usage, or over this if it was hardly used."""
@@ -50,22 +66,23 @@ def mimi_from_tensors(
     if detect_layout(tensors) is None:
         shown = ", ".join(list(tensors)[:3]) or "nothing"
         raise ModelError(f"{os.fspath(path)}: is no Mimi checkpoint, it holds {shown}")
-    # Whether the sums have begun is for training only; some files leave it out.
-    published = {
-        name: tensor
-        for name, tensor in to_kyutai(tensors, config).items()
-        if not name.endswith("._initialized")
-    }
-    shapes = published_shapes(config).items()
-    check_tensors(
-        path, published, {name: s for name, s in shapes if not name.endswith("._initialized")}
-    )
+    try:
+        published = to_kyutai(tensors, config)
+    except ModelError as error:
+        raise ModelError(f"{os.fspath(path)}: {error}") from error
+    published = _without_training_marks(published)
+    check_tensors(path, published, _without_training_marks(published_shapes(config)))
     with torch.device("meta"):
         model = MimiModel(config)
     model.to_empty(device="cpu")
     with torch.no_grad():
         _fill(model, {name: tensor.float() for name, tensor in published.items()})
     return model.eval().requires_grad_(False)
+
+
+def _without_training_marks(named: Mapping[str, T]) -> dict[str, T]:
+    """Whether the running sums have begun counts in training only; some files leave it out."""
+    return {name: value for name, value in named.items() if not name.endswith("._initialized")}
 
 
 def _fill(model: MimiModel, tensors: Mapping[str, Tensor]) -> None:
@@ -123,20 +140,8 @@ def _product(conv: CausalConv1d | CausalConvTranspose1d) -> nn.Linear:
 
 def _fill_transformer(transformer: Transformer, tensors: Mapping[str, Tensor], prefix: str) -> None:
     for i, layer in enumerate(transformer.layers):
-        parts = {
-            "self_attn.in_proj_weight": layer.attention.qkv.weight,
-            "self_attn.out_proj.weight": layer.attention.out.weight,
-            "linear1.weight": layer.mlp.up.weight,
-            "linear2.weight": layer.mlp.down.weight,
-            "norm1.weight": layer.attention_norm.weight,
-            "norm1.bias": layer.attention_norm.bias,
-            "norm2.weight": layer.mlp_norm.weight,
-            "norm2.bias": layer.mlp_norm.bias,
-            "layer_scale_1.scale": layer.attention_scale,
-            "layer_scale_2.scale": layer.mlp_scale,
-        }
-        for name, parameter in parts.items():
-            parameter.copy_(tensors[f"{prefix}.{i}.{name}"])
+        for theirs, ours in _LAYER_NAMES.items():
+            layer.get_parameter(ours).copy_(tensors[f"{prefix}.{i}.{theirs}"])
 
 
 def _fill_quantizer(

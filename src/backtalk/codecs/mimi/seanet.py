@@ -7,12 +7,15 @@ brings them back.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backtalk.codecs.mimi.config import MimiConfig
 from backtalk.nn.conv import CausalConv1d, CausalConvTranspose1d, ConvState
+
+Part = TypeVar("Part", bound=nn.Module)
 
 
 @dataclass(slots=True)
@@ -43,8 +46,8 @@ class SeanetEncoder(nn.Module):
         super().__init__()
         channels = config.channels
         self.first = CausalConv1d(1, channels, config.kernel)
-        self.blocks = nn.ModuleList()
-        self.downs = nn.ModuleList()
+        self.blocks = _modules(ResidualBlock)
+        self.downs = _modules(CausalConv1d)
         for stride in config.strides:
             self.blocks.append(ResidualBlock(channels, config.residual_kernel))
             self.downs.append(CausalConv1d(channels, 2 * channels, 2 * stride, stride))
@@ -87,8 +90,8 @@ class SeanetDecoder(nn.Module):
         super().__init__()
         channels = config.channels * 2 ** len(config.strides)
         self.first = CausalConv1d(config.width, channels, config.kernel)
-        self.ups = nn.ModuleList()
-        self.blocks = nn.ModuleList()
+        self.ups = _modules(CausalConvTranspose1d)
+        self.blocks = _modules(ResidualBlock)
         for stride in reversed(config.strides):
             self.ups.append(CausalConvTranspose1d(channels, channels // 2, 2 * stride, stride))
             channels //= 2
@@ -120,3 +123,8 @@ class SeanetDecoder(nn.Module):
             x = up.step(next(convs), F.elu_(x), active)
             x = block.step(next(convs), x, active)
         return self.last.step(next(convs), F.elu_(x), active)
+
+
+def _modules(kind: type[Part]) -> list[Part]:
+    """An empty `ModuleList`, which knows no types, as the list it behaves as."""
+    return cast(list[Part], nn.ModuleList())
