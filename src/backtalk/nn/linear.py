@@ -47,10 +47,12 @@ class Int8Linear(nn.Module):
 
     Args:
         weight: float [outputs, inputs].
+        bias: float [outputs], added unrounded; None for none.
     """
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
+        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
         weight = weight.float()
         scale = weight.abs().amax(dim=1).clamp_(min=1e-12) / 127.0
         scale = scale.bfloat16()  # as the kernel reads it, so that rounding is done against it
@@ -67,7 +69,8 @@ class Int8Linear(nn.Module):
             y = (rows @ self.levels.t().to(rows.dtype)) * self.scale
         else:
             y = torch.ops.aten._weight_int8pack_mm(rows, self.levels, self.scale)
-        return y.view(*x.shape[:-1], -1).to(x.dtype)
+        y = y.view(*x.shape[:-1], -1).to(x.dtype)
+        return y if self.bias is None else y + self.bias
 
 
 class Int4Linear(nn.Module):

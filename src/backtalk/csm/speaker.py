@@ -1,0 +1,292 @@
+"""One voice speaking one text after the other: frames drawn, decoded and handed out as they come.
+
+Every text is a segment of one growing past: what was said before is in the cache, so that a reply
+that arrives in pieces is spoken in one voice, at the cost of reading each piece once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from backtalk.csm.context import RowContext, Snapshot
+from backtalk.csm.feedback import Feedback, Padding, feedback_fill, pad_codes
+from backtalk.csm.model import CsmModel
+from backtalk.csm.prompt import (
+    Segment,
+    TextTokens,
+    joined,
+    segment_positions,
+    sound_positions,
+    text_positions,
+)
+from backtalk.csm.stopping import SilenceStop, frame_cap, is_end_frame
+from backtalk.errors import ConfigError
+from backtalk.nn.cuda_graph import CudaGraphs
+from backtalk.nn.sampling import fill_gumbel
+
+EMISSION_FRAMES = (1, 2, 4, 8)
+"""Frames per piece of sound: the first as soon as there is one, later ones larger and cheaper."""
+
+SAMPLE_RATE = 24_000
+FRAME_SIZE = 1920
+
+
+class CodecDecoder(Protocol):
+    """Mimi's decoder: codes int64 [slots, N, frames] to float [slots, frames * 1920]."""
+
+    def alloc(self, slots: int) -> Any:
+        """State of streams that have not begun."""
+        ...
+
+    def step(self, state: Any, x: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+        """The sound of the next frames."""
+        ...
+
+
+class DepthPolicy(Protocol):
+    """Decides how many codes the next frame gets."""
+
+    def next_depth(self) -> int:
+        """Codes of the next frame."""
+        ...
+
+    def frame_took(self, depth: int, took_ms: float) -> None:
+        """A frame of that depth was made."""
+        ...
+
+    def emitted(self, audio_ms: float) -> None:
+        """Sound was handed out."""
+        ...
+
+
+class FixedDepth:
+    """The same depth for every frame."""
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+
+    def next_depth(self) -> int:
+        """Codes of the next frame."""
+        return self._depth
+
+    def frame_took(self, depth: int, took_ms: float) -> None:
+        """Of no interest."""
+
+    def emitted(self, audio_ms: float) -> None:
+        """Of no interest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerSettings:
+    """How a voice speaks.
+
+    Attributes:
+        speaker: its number in the text.
+        temperature, top_k: of every draw; temperature 0 is greedy, for comparisons only.
+        seed: of the draws.
+        feedback: what the backbone hears of missing codebooks.
+        padding: what the codec gets in their place.
+        graphs: record CUDA graphs.
+    """
+
+    speaker: int = 0
+    temperature: float = 0.9
+    top_k: int = 50
+    seed: int = 0
+    feedback: Feedback = "mean"
+    padding: Padding = "none"
+    graphs: bool = True
+
+
+class CsmSpeaker:
+    """A conversation of one voice.
+
+    Args:
+        model: shared with others, read-only.
+        decoder: of the codec, likewise.
+        tokens: text to ids.
+        settings: how it speaks.
+        new_depth: makes the depth policy of a reply.
+    """
+
+    def __init__(
+        self,
+        model: CsmModel,
+        decoder: CodecDecoder,
+        tokens: TextTokens,
+        settings: SpeakerSettings,
+        new_depth: Callable[[], DepthPolicy],
+    ) -> None:
+        self._model, self._decoder, self._tokens = model, decoder, tokens
+        self._settings, self._new_depth = settings, new_depth
+        with torch.inference_mode():
+            self._fill = feedback_fill(model, settings.feedback)
+            self._context = RowContext(model, self._fill)
+            self._context.state.temperature.fill_(settings.temperature)
+        self._graphs = CudaGraphs(model.device, enabled=settings.graphs)
+        self._voice: Snapshot | None = None
+        self.begin_reply()
+
+    def begin_reply(self) -> None:
+        """Forget what was said, but not the voice."""
+        self._said: list[Segment] = []
+        self._depth = self._new_depth()
+        self._generator = torch.Generator(self._model.device).manual_seed(self._settings.seed)
+        self._sound = self._decoder.alloc(1)
+        with torch.inference_mode():
+            self._begin_past()
+
+    def hear(self, segments: Sequence[Segment]) -> None:
+        """Take a voice prompt or earlier turns as the past that every reply begins from.
+
+        Raises:
+            ConfigError: they leave too little room to speak in.
+        """
+        codebooks = self._model.config.codebooks
+        positions = joined([segment_positions(self._tokens, s, codebooks) for s in segments])
+        most = self._model.config.backbone.max_positions // 2
+        if len(positions) > most:
+            raise ConfigError(
+                f"the voice prompt has {len(positions)} positions, but {most} at most leave room "
+                f"to speak; 12.5 positions are a second of sound"
+            )
+        with torch.inference_mode():
+            self._context.forget()
+            self._context.take(positions)
+            self._voice = self._context.snapshot()
+
+    def say(self, text: str) -> Iterator[np.ndarray]:
+        """Speak a text after all earlier ones of this reply.
+
+        Args:
+            text: not empty; a sentence or a clause of it.
+        Yields:
+            float32 [T] at 24 kHz, pieces of 1, 2, 4, then 8 frames.
+        """
+        cap = frame_cap(text)
+        text = text if text.rstrip()[-1:] in ".!?,;:" else text.rstrip() + "."
+        with torch.inference_mode():
+            cap = self._read(text, cap)
+        frames: list[list[int]] = []
+        try:
+            yield from self._speak(frames, cap)
+        finally:
+            with torch.inference_mode():
+                self._finish(text, frames)
+
+    def _read(self, text: str, cap: int) -> int:
+        """Take the text in, after making room for it; returns the frames that may follow."""
+        codebooks = self._model.config.codebooks
+        positions = text_positions(self._tokens, self._settings.speaker, text, codebooks)
+        if self._context.room < len(positions) + cap + 1:
+            self._make_room(len(positions) + cap + 1)
+        cap = min(cap, self._context.room - len(positions) - 1)
+        if cap < 1:
+            raise ConfigError(f"a text of {len(text)} characters is too long to be spoken at once")
+        self._context.take(positions)
+        return cap
+
+    def _make_room(self, wanted: int) -> None:
+        """Keep the voice and the latest that was said, as much as leaves `wanted` positions."""
+        self._begin_past()
+        codebooks = self._model.config.codebooks
+        kept: list[Segment] = []
+        room = self._context.room - wanted
+        for segment in reversed(self._said):
+            room -= len(segment_positions(self._tokens, segment, codebooks))
+            if room < 0:
+                break
+            kept.insert(0, segment)
+        self._said = kept
+        if kept:
+            pieces = [segment_positions(self._tokens, segment, codebooks) for segment in kept]
+            self._context.take(joined(pieces))
+
+    def _begin_past(self) -> None:
+        if self._voice is None:
+            self._context.forget()
+        else:
+            self._context.restore(self._voice)
+
+    def _speak(self, frames: list[list[int]], cap: int) -> Iterator[np.ndarray]:
+        sizes = iter(EMISSION_FRAMES)
+        size = next(sizes)
+        silence = SilenceStop(SAMPLE_RATE)
+        waiting: list[torch.Tensor] = []
+        is_over = False
+        while not is_over:
+            codes = self._frame()
+            frames.append(codes[0].tolist())
+            is_over = is_end_frame(frames[-1])
+            if not is_over:
+                waiting.append(codes)
+            is_over = is_over or len(frames) >= cap
+            if waiting and (len(waiting) >= size or is_over):
+                pcm = self._decode(waiting)
+                waiting, size = [], next(sizes, size)
+                is_over = is_over or silence.hear(pcm)
+                self._depth.emitted(1000 * pcm.size / SAMPLE_RATE)
+                yield pcm
+
+    @torch.inference_mode()
+    def _frame(self) -> torch.Tensor:
+        """Int64 [1, N], the next frame."""
+        began_s = time.perf_counter()
+        context, state = self._context, self._context.state
+        depth = self._depth.next_depth()
+        span = context.span(context.length + 1)
+        fill_gumbel(state.noise[:, :depth], [self._generator])
+        codes = self._graphs.run(
+            (depth, span),
+            lambda: self._model.step(
+                state, context.active, depth, self._settings.top_k, self._fill, span
+            ),
+            context.active,
+        ).clone()
+        context.frame_was_drawn()
+        self._depth.frame_took(depth, 1000 * (time.perf_counter() - began_s))
+        return codes
+
+    @torch.inference_mode()
+    def _decode(self, frames: list[torch.Tensor]) -> np.ndarray:
+        """Float32 [T] of the frames; the codec gets those of one depth together."""
+        active = torch.ones(1, dtype=torch.bool, device=frames[0].device)
+        pieces = []
+        for same in _runs_of_one_depth(frames):
+            codes = torch.stack(same, dim=2)
+            codes = pad_codes(codes, self._model.config.codebooks, self._settings.padding)
+            pieces.append(self._decoder.step(self._sound, codes, active)[0])
+        return torch.cat(pieces).float().cpu().numpy()
+
+    def _finish(self, text: str, frames: list[list[int]]) -> None:
+        """Close the segment as in training: with an end frame, unless the model drew it."""
+        if not frames:
+            return
+        codebooks = self._model.config.codebooks
+        if is_end_frame(frames[-1]):
+            frames = frames[:-1]
+        elif self._context.room > 0:
+            depth = codebooks if self._fill is not None else len(frames[-1])
+            end = torch.zeros(depth, 0, dtype=torch.int64)
+            self._context.take(sound_positions(end, codebooks))
+        if frames:
+            depth = min(len(frame) for frame in frames)
+            codes = torch.tensor([frame[:depth] for frame in frames]).t()
+            self._said.append(Segment(self._settings.speaker, text, codes))
+
+
+def _runs_of_one_depth(frames: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    run: list[torch.Tensor] = []
+    for frame in frames:
+        if run and frame.shape != run[-1].shape:
+            yield run
+            run = []
+        run.append(frame)
+    if run:
+        yield run
