@@ -74,12 +74,18 @@ class MimiEncoder(nn.Module):
             num_codebooks: how many codes per frame, by default all.
         Returns:
             int64 `[slots, num_codebooks, frames]`.
+        Raises:
+            ValueError: `x` is no whole number of frames, or more than fit a step.
         """
         latents = self.latents(state, x, active)
         return self.quantizer.encode(latents, num_codebooks or self.config.total_codebooks)
 
     def latents(self, state: MimiState, x: Tensor, active: Tensor) -> Tensor:
         """As `step`, but what is to be quantized: `[slots, frames, width]`."""
+        if x.shape[1] == 0 or x.shape[1] % self.config.frame_size:
+            raise ValueError(
+                f"{x.shape[1]} samples are no whole frames of {self.config.frame_size}"
+            )
         y = self.seanet.step(state.seanet, x.unsqueeze(-1), active)
         y = self.transformer.step(state.transformer, y, active)
         return self.downsample.step(state.resampling, y, active)
