@@ -170,6 +170,7 @@ class TurnSession:
             return None
         self._drop_draft(turn)
         self._end(turn, self._user_turn(turn))
+        self._go_on_speaking()
         self._replies.words_pending = self._start(self._write_down(turn, self._last_turn))
         return turn.item_id
 
@@ -178,6 +179,7 @@ class TurnSession:
         if self._open is not None:
             self._discard(self._open, "cleared")
             self._ended_at_sample = self._audio.end
+            self._go_on_speaking()
 
     def reply(
         self, options: ReplyOptions | None = None, context: Sequence[Message] | None = None
@@ -229,6 +231,8 @@ class TurnSession:
             self.clear()
         self._settings = self._replies.settings = settings
         self._tracker.configure(settings)
+        if not settings.yields:
+            self._go_on_speaking()
 
     def events(self) -> AsyncIterator[Event]:
         """Events in order; see `Session.events`."""
@@ -521,6 +525,11 @@ class TurnSession:
         forgotten = [turn.replaces] if turn.goes_on else []
         self._replies.cut(forgotten=forgotten, reopened=turn.goes_on)
         turn.heard_until = turn.weighed_until = -1  # hear it again as a turn, with all of its words
+
+    def _go_on_speaking(self) -> None:
+        """The speech that paused the reply is no matter any more."""
+        if self._speaking is not None:
+            self._speaking.resume()
 
     def _discard_overlap(self, turn: OpenTurn, speaking: Speaking, reason: str) -> None:
         self._discard(turn, reason)
