@@ -19,8 +19,8 @@ from test_realtime_session import Client, cascade_with
 from backtalk.cascade.protocols import ToolRequest
 from backtalk.errors import ProtocolError
 from backtalk.realtime import wire
+from backtalk.realtime.client_events import handle_event
 from backtalk.realtime.limits import Limits
-from backtalk.realtime.realtime_session import RealtimeSession
 from backtalk.server.dialect import Dialect
 from backtalk.session.memory import Message
 from backtalk.stream.clock import run_virtual
@@ -104,14 +104,14 @@ async def hold(
     failures: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     agent = cascade_with(FakeLlm(script=answer))
-    client = Client(RealtimeSession(agent, "cascade", transport=transport))
+    client = Client(agent, transport=transport)
     for event, pause_s in events:
         if not isinstance(event["type"], str):
             continue  # `wire.decode` keeps those out
         if event.get("item_id") == "LAST":
             added = client.of("conversation.item.added")
             event["item_id"] = added[-1]["item"]["id"] if added else "nobody"
-        await client.rt.handle(dialect.incoming(event))
+        await handle_event(client.rt, dialect.incoming(event))
         await asyncio.sleep(pause_s)
     await a_turn_is_answered(client)
     for said in client.events:

@@ -12,7 +12,7 @@ from test_realtime_session import QUESTION, agent_with, cascade_with, client_of,
 from backtalk.cascade.protocols import ToolRequest
 from backtalk.errors import ProtocolError
 from backtalk.realtime import beta
-from backtalk.realtime.client_events import HANDLERS
+from backtalk.realtime.client_events import HANDLERS, handle_event
 from backtalk.session.memory import Message
 from fakes import FakeLlm, FakeResponder, silence, word
 
@@ -38,7 +38,7 @@ async def test_a_beta_format_that_is_none_is_refused_by_the_session(asked: Any) 
         {"type": "session.update", "session": {"input_audio_format": asked}}
     )
     async with client_of() as client:
-        await client.rt.handle(event)
+        await handle_event(client.rt, event)
         await asyncio.sleep(0)
         assert client.last("error")["error"]["param"] == "format.type"
 
@@ -145,6 +145,6 @@ async def test_events_after_the_end_of_a_session_start_nothing() -> None:
         await client.close()
         told = len(client.events)
         for kind in HANDLERS:
-            await client.rt.handle({"type": kind, "item": HELLO})
+            await handle_event(client.rt, {"type": kind, "item": HELLO})
         await asyncio.sleep(1)
         assert len(client.events) == told

@@ -17,9 +17,11 @@ from backtalk.audio.resample import resample
 from backtalk.cascade.cascade import Cascade
 from backtalk.cascade.protocols import ToolRequest
 from backtalk.cascade.segmenter import build_clause_segmenter
-from backtalk.realtime.outgoing import OutgoingAudio
+from backtalk.realtime.client_events import handle_event
+from backtalk.realtime.outgoing import Outgoing, OutgoingAudio
 from backtalk.realtime.realtime_session import RealtimeSession
-from backtalk.systems import TurnAgent
+from backtalk.stream.outbox import Outbox
+from backtalk.systems import Agent, TurnAgent
 from fakes import (
     RATE,
     FakeAsr,
@@ -38,18 +40,19 @@ QUESTION = (word("what", 300), word("time", 300), word("is", 200), word("it", 30
 class Client:
     """Speaks JSON to a session and keeps what comes back."""
 
-    def __init__(self, rt: RealtimeSession) -> None:
-        self.rt = rt
+    def __init__(self, agent: Agent, model: str = "cascade", **options: Any) -> None:
+        self._outbox: Outbox[Outgoing] = Outbox(audio_type=OutgoingAudio)
+        self.rt = RealtimeSession(agent, model, self._outbox, **options)
         self.events: list[dict[str, Any]] = []
         self._listening = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
-        async for out in self.rt.outgoing():
+        async for out in self._outbox.read():
             event = orjson.loads(out.encode()) if isinstance(out, OutgoingAudio) else out
             self.events.append(event)
 
     async def send(self, type: str, **fields: Any) -> None:
-        await self.rt.handle({"type": type, **fields})
+        await handle_event(self.rt, {"type": type, **fields})
         await asyncio.sleep(0)
 
     async def speak(self, *pieces: np.ndarray, chunk_ms: int = 20) -> None:
@@ -89,7 +92,7 @@ def cascade_with(llm: FakeLlm) -> TurnAgent:
 
 @asynccontextmanager
 async def client_of(agent: TurnAgent | None = None, **options: Any) -> AsyncIterator[Client]:
-    client = Client(RealtimeSession(agent or agent_with(), "cascade", **options))
+    client = Client(agent or agent_with(), **options)
     await asyncio.sleep(0)
     try:
         yield client
@@ -457,7 +460,7 @@ BAD_EVENTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("event", BAD_EVENTS, ids=lambda e: str(e)[:60])
 async def test_a_bad_event_is_answered_by_one_error_and_the_session_goes_on(event: dict) -> None:
     async with client_of() as client:
-        await client.rt.handle({**event, "event_id": "bad"})
+        await handle_event(client.rt, {**event, "event_id": "bad"})
         await asyncio.sleep(0)
         if event == {"type": "session.update"}:
             assert client.of("session.updated")

@@ -11,10 +11,13 @@ import pytest
 
 from backtalk.audio.files import read_audio
 from backtalk.latency.record import TurnLatency
+from backtalk.realtime.observer import SessionObserver
+from backtalk.realtime.outgoing import Outgoing, OutgoingAudio
 from backtalk.realtime.realtime_session import RealtimeSession
 from backtalk.server.recording import SessionRecording, finish_recordings
 from backtalk.server.tracing import TurnSpans
 from backtalk.stream.events import Event, ReplyAudio, TurnMeasured
+from backtalk.stream.outbox import Outbox
 from backtalk.systems import TurnAgent
 from fakes import FakeResponder, FakeTurnDetector, FakeVad, silence, word
 
@@ -41,11 +44,13 @@ def agent() -> TurnAgent:
     return TurnAgent(FakeResponder(), FakeVad(), FakeTurnDetector())
 
 
-async def hold(rt: RealtimeSession) -> None:
-    """Say hello to a session and hear its reply out."""
+async def hold(observer: SessionObserver) -> None:
+    """Say hello to an observed session and hear its reply out."""
+    outbox: Outbox[Outgoing] = Outbox(audio_type=OutgoingAudio)
+    rt = RealtimeSession(agent(), "cascade", outbox, observers=lambda session: [observer])
 
     async def listen() -> None:
-        async for _ in rt.outgoing():
+        async for _ in outbox.read():
             pass
 
     listening = asyncio.create_task(listen())
@@ -59,7 +64,7 @@ async def hold(rt: RealtimeSession) -> None:
 
 async def test_an_observer_sees_what_was_said_on_both_sides_and_the_end() -> None:
     notes = Notes()
-    await hold(RealtimeSession(agent(), "cascade", observers=lambda session: [notes]))
+    await hold(notes)
     assert notes.samples == 16 * 3400
     assert any(isinstance(event, TurnMeasured) for event in notes.events)
     assert notes.closings == 1
@@ -71,7 +76,7 @@ async def test_a_recording_has_the_user_left_and_the_agent_right(
     with caplog.at_level(logging.INFO):
         recording = SessionRecording(tmp_path, 24000)
     assert str(tmp_path) in caplog.text
-    await hold(RealtimeSession(agent(), "cascade", observers=lambda session: [recording]))
+    await hold(recording)
     await finish_recordings()
     (path,) = tmp_path.iterdir()  # noqa: ASYNC240
     import soundfile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fractions
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from backtalk.audio.pcm import pcm_to_int16_bytes  # noqa: E402
 from backtalk.echo import build_echo  # noqa: E402
 from backtalk.errors import ProtocolError  # noqa: E402
 from backtalk.models.store import ModelStore  # noqa: E402
+from backtalk.realtime.outgoing import Outlet  # noqa: E402
 from backtalk.realtime.realtime_session import RealtimeSession  # noqa: E402
 from backtalk.server.webrtc import EVENTS_CHANNEL, Call, Loudspeaker  # noqa: E402
 from backtalk.systems import Agent, FrameAgent, TurnAgent  # noqa: E402
@@ -76,9 +77,9 @@ class Caller:
                 return
             self.heard += [np.array(f.to_ndarray()).reshape(-1) for f in to_mono.resample(received)]
 
-    async def call(self, session: RealtimeSession, on_end: Any = lambda: None) -> Call:
+    async def call(self, open_session: Callable[[Outlet], RealtimeSession], on_end: Any) -> Call:
         await self.peer.setLocalDescription(await self.peer.createOffer())
-        call = Call(session, on_end)
+        call = Call(open_session, on_end)
         answer = await call.answer(self.peer.localDescription.sdp)
         await self.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         return call
@@ -100,12 +101,14 @@ class Caller:
             await asyncio.gather(self._listening, return_exceptions=True)
 
 
+def session_with(agent: Agent) -> Callable[[Outlet], RealtimeSession]:
+    return lambda outlet: RealtimeSession(agent, "test", outlet, transport="webrtc")
+
+
 @asynccontextmanager
 async def calling(agent: Agent, microphone_level: float = 0.0) -> AsyncIterator[Caller]:
     caller, ended = Caller(microphone_level), []
-    call = await caller.call(
-        RealtimeSession(agent, "test", transport="webrtc"), lambda: ended.append(1)
-    )
+    call = await caller.call(session_with(agent), lambda: ended.append(1))
     try:
         yield caller
     finally:
@@ -155,7 +158,7 @@ async def test_events_travel_on_the_data_channel_and_the_buffer_is_the_servers()
 async def test_an_offer_that_is_none_is_refused_and_leaves_nothing_behind() -> None:
     for offer in ("", "hello", "v=0\r\n", "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"):
         agent = TurnAgent(FakeResponder(), FakeVad(), FakeTurnDetector())
-        call = Call(RealtimeSession(agent, "test", transport="webrtc"), lambda: None)
+        call = Call(session_with(agent), lambda: None)
         with pytest.raises(ProtocolError, match="SDP offer"):
             await call.answer(offer)
         await agent.close()

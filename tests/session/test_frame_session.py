@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backtalk.errors import SessionClosedError
-from backtalk.session.frame_session import MAX_UNREAD_FRAMES, FrameSession
+from backtalk.session.frame_session import MAX_UNREAD_MS, FrameSession
 from backtalk.session.frame_system import FrameSpec, StepOut
 from backtalk.stream.check import check_rows
 from backtalk.stream.events import (
@@ -147,9 +147,9 @@ async def test_a_reader_that_lags_loses_the_oldest_input_and_is_told_how_much() 
     await session.close()
     await listener
     heard = [round(-200 * float(e.pcm[0])) for e in events if isinstance(e, ReplyAudio)]
-    lag = 10
-    assert heard == [*range(MAX_UNREAD_FRAMES), *range(200 - lag, 200)]
-    assert [e.frames for e in events if isinstance(e, Overrun)] == [200 - MAX_UNREAD_FRAMES - lag]
+    unread, lag = round(MAX_UNREAD_MS / DelayLine().spec.frame_ms), 10
+    assert heard == [*range(unread), *range(200 - lag, 200)]
+    assert [e.frames for e in events if isinstance(e, Overrun)] == [200 - unread - lag]
 
 
 async def test_closing_wakes_a_feeder_that_waits_for_the_model() -> None:

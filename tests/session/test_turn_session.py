@@ -397,9 +397,7 @@ async def listen_to(session: TurnSession) -> tuple[list[Event], asyncio.Task[Non
     return events, asyncio.create_task(listen())
 
 
-async def test_where_the_client_ends_the_turns_silence_does_not_nor_comes_a_reply_unasked() -> (
-    None
-):
+async def test_where_the_client_ends_the_turns_silence_does_not_nor_comes_a_reply_unasked() -> None:
     responder = FakeResponder()
     session = session_with(responder, replace(SETTINGS, ends_turns=False))
     events, listening = await listen_to(session)
@@ -455,9 +453,7 @@ async def test_turns_end_by_themselves_but_wait_for_a_reply_where_the_client_wan
     assert remembered(responder) == [("user", "what time is it")]
 
 
-async def test_a_reply_that_must_not_be_interrupted_is_spoken_to_its_end_then_answered() -> (
-    None
-):
+async def test_a_reply_that_must_not_be_interrupted_is_spoken_to_its_end_then_answered() -> None:
     responder = FakeResponder(reply_words=[f"w{n}" for n in range(10)])
     settings = replace(SETTINGS, yields=False)
     pieces = (*QUESTION, silence(1200), word("stop", 500), silence(6000))

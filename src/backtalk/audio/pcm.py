@@ -29,6 +29,11 @@ def check_sample_rate(sample_rate: int) -> int:
     return int(sample_rate)
 
 
+def is_within_full_scale(pcm: np.ndarray) -> bool:
+    """Whether all samples are from -1 to 1, which no NaN is. Cheap: asked for every frame."""
+    return not pcm.size or bool(np.abs(pcm).max() <= 1.0)
+
+
 def pcm_from_int16_bytes(data: bytes | bytearray | memoryview) -> np.ndarray:
     """Read int16 little-endian mono samples.
 
@@ -44,7 +49,7 @@ def pcm_from_int16_bytes(data: bytes | bytearray | memoryview) -> np.ndarray:
         raise AudioError(
             f"{size_bytes} bytes are not whole int16 samples; send an even number of bytes"
         )
-    return np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(_INT16_SCALE)
+    return np.frombuffer(data, dtype="<i2") * np.float32(1.0 / _INT16_SCALE)
 
 
 def pcm_to_int16_bytes(pcm: np.ndarray) -> bytes:
@@ -53,9 +58,13 @@ def pcm_to_int16_bytes(pcm: np.ndarray) -> bytes:
     Args:
         pcm: float32 [T], or [T, channels], which comes out interleaved.
     """
-    limited = np.clip(np.nan_to_num(np.asarray(pcm, dtype=np.float32), nan=0.0), -1.0, 1.0)
-    scaled = np.rint(limited * np.float32(_INT16_SCALE))
-    return np.minimum(scaled, _INT16_SCALE - 1).astype("<i2").tobytes()
+    samples = np.asarray(pcm, dtype=np.float32)
+    if not is_within_full_scale(samples):
+        samples = np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0)
+    scaled = samples * np.float32(_INT16_SCALE)
+    np.rint(scaled, out=scaled)
+    np.minimum(scaled, np.float32(_INT16_SCALE - 1), out=scaled)
+    return scaled.astype("<i2").tobytes()
 
 
 def sanitise(pcm: np.ndarray) -> tuple[np.ndarray, int]:

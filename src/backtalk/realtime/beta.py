@@ -110,16 +110,17 @@ def _session_to_ga(session: dict[str, Any]) -> dict[str, Any]:
 def _session_to_beta(session: dict[str, Any]) -> dict[str, Any]:
     flat = dict(session)
     heard, spoken = flat.pop("audio")["input"], session["audio"]["output"]
+    modalities, max_tokens = flat.pop("output_modalities"), flat.pop("max_output_tokens", None)
     flat.pop("type", None)
     return {
         **flat,
-        "modalities": _modalities_to_beta(flat.pop("output_modalities")),
+        "modalities": _modalities_to_beta(modalities),
         "voice": spoken["voice"],
         "input_audio_format": _FORMAT_NAMES[heard["format"]["type"]],
         "output_audio_format": _FORMAT_NAMES[spoken["format"]["type"]],
         "input_audio_transcription": heard["transcription"],
         "turn_detection": heard["turn_detection"],
-        "max_response_output_tokens": flat.get("max_output_tokens"),
+        "max_response_output_tokens": max_tokens,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,11 +19,33 @@ from backtalk.session.responder import ReplyOptions, Said, Sound
 from backtalk.stream.cancel import CancelToken
 from backtalk.systems import TurnAgent
 
+log = logging.getLogger(__name__)
+
 Event = dict[str, Any]
 
 MIN_COMMIT_MS = 100.0
 MAX_ASIDES = 4
 """Responses out of band at once in one session."""
+
+
+async def handle_event(rt: RealtimeSession, event: Event) -> None:
+    """Do what a client asks; what is wrong with it is answered by an `error` event."""
+    if rt.is_closed:
+        return
+    try:
+        handler = HANDLERS.get(event["type"])
+        if handler is None:
+            raise ProtocolError(
+                "unknown_event", f"there is no client event {event['type'][:80]!r}", "type"
+            )
+        await handler(rt, event)
+    except ProtocolError as error:
+        rt.refuse(error, event)
+    except BacktalkError as error:
+        rt.refuse(ProtocolError("invalid_value", str(error)), event)
+    except Exception:
+        log.exception("client event failed in %s", rt.id)
+        rt.fail("the event could not be processed", event)
 
 
 async def update_session(rt: RealtimeSession, event: Event) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,6 +32,26 @@ class OutgoingAudio:
 
 
 Outgoing = dict[str, Any] | OutgoingAudio
+
+
+class Outlet(Protocol):
+    """Where a Realtime session's events go: an `Outbox` that somebody reads, or a server's log."""
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Take an event; never waits."""
+        ...
+
+    async def put_audio(self, event: OutgoingAudio) -> None:
+        """Take a piece of audio once there is room for it."""
+        ...
+
+    def take_back_audio(self) -> None:
+        """Forget all audio that is not on its way to the client yet."""
+        ...
+
+    def close(self) -> None:
+        """No more events. Safe to call twice."""
+        ...
 
 
 def audio_head(response_id: str, item_id: str, output_index: int) -> bytes:

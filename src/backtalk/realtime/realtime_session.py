@@ -1,8 +1,8 @@
 """One Realtime session: client events in, server events out, over one Backtalk session.
 
-Nothing here knows a socket, so a session outlives the one it began on. What the client may do is
-in `client_events.py`; this file holds the state and turns what the session says into the
-protocol's events.
+Nothing here knows a socket, so a session outlives the one it began on. This file holds the state
+and turns what the session says into the protocol's events; what the client may do to it is in
+`client_events.py`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from backtalk.errors import BacktalkError, ProtocolError
+from backtalk.errors import ProtocolError
 from backtalk.realtime.audio_format import AudioIn
 from backtalk.realtime.items import item_json
 from backtalk.realtime.limits import Limits
 from backtalk.realtime.observer import SessionObserver
-from backtalk.realtime.outgoing import Outgoing, OutgoingAudio
+from backtalk.realtime.outgoing import OutgoingAudio, Outlet
 from backtalk.realtime.response import Response
 from backtalk.realtime.session_config import SessionConfig
 from backtalk.session.memory import Entry, Message, new_entry_id
@@ -48,7 +48,6 @@ from backtalk.stream.events import (
     UserTranscript,
     UserTurnEnded,
 )
-from backtalk.stream.outbox import Outbox
 from backtalk.systems import Agent
 
 log = logging.getLogger(__name__)
@@ -63,6 +62,7 @@ class RealtimeSession:
     Args:
         agent: the system that answers.
         model: the name the client knows it by.
+        outlet: where its events go, the first of them at once.
         transport: on WebRTC the audio travels beside the events.
         config: session fields fixed before it began (by an ephemeral secret or a WebRTC offer).
         limits: what the client may ask.
@@ -84,6 +84,7 @@ class RealtimeSession:
         self,
         agent: Agent,
         model: str,
+        outlet: Outlet,
         *,
         transport: Literal["websocket", "webrtc"] = "websocket",
         config: dict[str, Any] | None = None,
@@ -110,7 +111,7 @@ class RealtimeSession:
         self.withdrawn: deque[str] = deque(maxlen=WITHDRAWN_ITEMS)
         self.buffered_ms = 0.0
         self.asides: set[asyncio.Task[None]] = set()
-        self._outbox: Outbox[Outgoing] = Outbox(audio_type=OutgoingAudio)
+        self._outlet = outlet
         self._events = 0
         self._turn, self._item_id = 0, ""
         self._is_heard = False
@@ -126,30 +127,10 @@ class RealtimeSession:
 
     # For the transport.
 
-    async def handle(self, event: dict[str, Any]) -> None:
-        """Take one client event; what is wrong with it is answered by an `error` event."""
-        from backtalk.realtime.client_events import HANDLERS
-
-        if self._is_closed:
-            return
-        try:
-            handler = HANDLERS.get(event["type"])
-            if handler is None:
-                raise ProtocolError(
-                    "unknown_event", f"there is no client event {event['type'][:80]!r}", "type"
-                )
-            await handler(self, event)
-        except ProtocolError as error:
-            self.refuse(error, event)
-        except BacktalkError as error:
-            self.refuse(ProtocolError("invalid_value", str(error)), event)
-        except Exception:
-            log.exception("client event failed in %s", self.id)
-            self.fail("the event could not be processed", event)
-
-    def outgoing(self) -> AsyncIterator[Outgoing]:
-        """Server events in order; one reader at a time; ends when the session is closed."""
-        return self._outbox.read()
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is over."""
+        return self._is_closed
 
     async def feed(self, pcm: np.ndarray) -> None:
         """Hear the user: float32 [T] at `sample_rate_in`."""
@@ -164,7 +145,7 @@ class RealtimeSession:
             self.session.played(self._turn, round(played_ms * self.sample_rate_out / 1000))
 
     async def close(self) -> None:
-        """Stop all work and end `outgoing`. Safe to call twice."""
+        """Stop all work and close the outlet. Safe to call twice."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -175,7 +156,7 @@ class RealtimeSession:
         await asyncio.gather(self._pump_task, return_exceptions=True)
         for observer in self._observers:
             observer.closed()
-        self._outbox.close()
+        self._outlet.close()
 
     # For the handlers of client events.
 
@@ -203,12 +184,12 @@ class RealtimeSession:
     def emit(self, type: str, **fields: Any) -> str:
         """Send a server event; returns its id."""
         event_id = self.new_event_id()
-        self._outbox.put({"type": type, "event_id": event_id, **fields})
+        self._outlet.put({"type": type, "event_id": event_id, **fields})
         return event_id
 
     async def emit_audio(self, audio: OutgoingAudio) -> None:
         """Send audio once there is room for it."""
-        await self._outbox.put_audio(audio)
+        await self._outlet.put_audio(audio)
 
     def new_event_id(self) -> str:
         """In order within the session."""
@@ -279,7 +260,8 @@ class RealtimeSession:
         except Exception:
             log.exception("session %s failed", self.id)
             self.fail("the session failed; open another one")
-        self._outbox.close()
+        finally:
+            self._outlet.close()
 
     async def _on_audio(self, event: ReplyAudio) -> None:
         response = self.response
@@ -296,13 +278,13 @@ class RealtimeSession:
             return
         pcm = event.pcm[known:] if known > 0 else event.pcm
         self._sent_samples = event.offset + len(event.pcm)
-        await self._outbox.put_audio(response.audio(pcm))
+        await self._outlet.put_audio(response.audio(pcm))
 
     async def _end_audio(self) -> None:
         response = self.response
         tail = None if response is None or response.is_done else response.last_audio()
         if tail is not None:
-            await self._outbox.put_audio(tail)
+            await self._outlet.put_audio(tail)
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -436,7 +418,7 @@ class RealtimeSession:
     def _on_paused(self, event: ReplyPaused) -> None:
         if "backtalk.playout" not in self.config.includes:
             return
-        self._outbox.take_back_audio()
+        self._outlet.take_back_audio()
         self._sent_samples = event.heard_samples
         heard_ms = 1000 * event.heard_samples / self.sample_rate_out
         paused = {"item_id": self._item_id, "audio_end_ms": heard_ms}
@@ -454,7 +436,7 @@ class RealtimeSession:
         by_client = self._speech is None
         if self._speech_is_held:
             self._tell_speech_started()
-        self._outbox.take_back_audio()
+        self._outlet.take_back_audio()
         self._is_heard = False
         response, reason = self.response, "client_cancelled" if by_client else "turn_detected"
         if response is not None:

@@ -16,6 +16,7 @@ import socket
 import struct
 from asyncio.transports import BaseTransport, Transport
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
@@ -30,6 +31,8 @@ from backtalk.server.closing import error_event
 EXTENSION = "backtalk.socket"
 BUFFER_BYTES = 16 * 1024
 LINGER_S = 2.0
+WAITING_MESSAGES = 8
+LARGE_MESSAGE_BYTES = 64 * 1024
 HANDSHAKE_S = Limits().handshake_s
 
 
@@ -39,16 +42,33 @@ class AckedSocket:
     def __init__(self, protocol: AckedWebSocketProtocol) -> None:
         self._protocol = protocol
 
+    async def receive(self) -> str | bytes | None:
+        """The next message; None when the peer has gone."""
+        message: dict[str, Any] = await self._protocol.receive()  # type: ignore[assignment]
+        if message["type"] == "websocket.disconnect":
+            return None
+        return message["text"] if "text" in message else message["bytes"]
+
     def send(self, payload: bytes) -> None:
         """Send one text message, UTF-8; nothing happens on a socket that is closing.
 
-        Await `writable` before, or what is sent piles up here.
+        See `is_writable` before, or what is sent piles up here.
         """
         self._protocol.send_now(payload)
 
-    async def writable(self) -> None:
-        """Wait until less than `BUFFER_BYTES` wait to be taken by the kernel."""
-        await self._protocol.writable.wait()
+    @property
+    def is_writable(self) -> bool:
+        """Whether less than `BUFFER_BYTES` wait to be taken by the kernel."""
+        return self._protocol.writable.is_set()
+
+    @property
+    def on_writable(self) -> Callable[[], None] | None:
+        """Called when the socket has become writable again."""
+        return self._protocol.on_writable
+
+    @on_writable.setter
+    def on_writable(self, call: Callable[[], None] | None) -> None:
+        self._protocol.on_writable = call
 
     def ping(self) -> asyncio.Future[None]:
         """Send a ping.
@@ -86,6 +106,7 @@ class AckedWebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self._ping_numbers = itertools.count()
         self._unanswered: deque[tuple[bytes, asyncio.Future[None]]] = deque()
+        self.on_writable: Callable[[], None] | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Keep as little as possible in buffers that cannot be taken back."""
@@ -103,6 +124,27 @@ class AckedWebSocketProtocol(WebSocketsSansIOProtocol):
         while self._unanswered:
             self._unanswered.popleft()[1].cancel()
 
+    def resume_writing(self) -> None:
+        """The kernel has taken what was waiting."""
+        super().resume_writing()
+        if self.on_writable is not None:
+            self.on_writable()
+
+    def send_receive_event_to_app(self) -> None:
+        """Queue a message, and stop reading only if the application lags behind.
+
+        The parent stops after every message and starts again when it is taken: four system calls
+        around each of 50 frames a second.
+        """
+        was_paused, is_large = self.read_paused, sum(map(len, self.frames)) > LARGE_MESSAGE_BYTES
+        self.read_paused = True
+        super().send_receive_event_to_app()
+        self.read_paused = was_paused
+        is_behind = is_large or self.queue.qsize() >= WAITING_MESSAGES
+        if is_behind and not was_paused and not self.close_sent:
+            self.read_paused = True
+            self.transport.pause_reading()
+
     def handle_connect(self, event: Any) -> None:
         """Hand the application its socket, in the scope."""
         super().handle_connect(event)
@@ -113,8 +155,7 @@ class AckedWebSocketProtocol(WebSocketsSansIOProtocol):
     def send_now(self, payload: bytes) -> None:
         """One text frame."""
         if self.conn.state is State.OPEN and not self.transport.is_closing():
-            self.conn.send_text(payload)
-            self._flush()
+            self.transport.write(_text_frame_head(len(payload)) + payload)
 
     def ping(self) -> asyncio.Future[None]:
         """One ping frame; the future is done with its pong."""
@@ -165,6 +206,15 @@ class AckedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _flush(self) -> None:
         self.transport.write(b"".join(self.conn.data_to_send()))
+
+
+def _text_frame_head(size: int) -> bytes:
+    """What precedes the payload of a whole, unmasked text frame (RFC 6455, 5.2)."""
+    if size < 126:
+        return bytes((0x81, size))
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
 
 
 class DeadlineHttpProtocol(H11Protocol):

@@ -13,11 +13,14 @@ from backtalk.server.event_log import EventLog
 from backtalk.server.metrics import Metrics
 from backtalk.stream.clock import now_s
 
-PING_EVERY_S = 0.2
+PING_EVERY_S = 0.4
 
 
 class Delivery:
     """One socket's reading of a session's log.
+
+    Nothing waits in a task to send: whatever makes sending possible (a new event, room in the
+    socket, a sign of receipt) sends what can be sent, there and then.
 
     Args:
         log: read from its position on.
@@ -34,9 +37,8 @@ class Delivery:
         self._metrics = metrics
         self._in_flight: deque[tuple[int, float]] = deque()
         self._in_flight_ms = 0.0
-        self._something_sent = asyncio.Event()
-        self._received = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+        self._is_stopped = False
         self.held_back_s = 0.0
 
     async def run(self) -> None:
@@ -45,54 +47,53 @@ class Delivery:
         Raises:
             Closing: the client receives nothing any more.
         """
-        sending = asyncio.create_task(self._send())
-        self._tasks = [sending, asyncio.create_task(self._watch(sending))]
+        if self._is_stopped:
+            return
+        self._log.on_news = self._socket.on_writable = self._send
+        self._send()
         try:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in self._tasks:
-                if task.done():
-                    task.result()
+            while not (self._log.is_closed and self._log.is_received):
+                await self._wait_for_news()
+                position = self._log.position
+                has_sent = position > self._log.acknowledged
+                answered = self._socket.ping()
+                limit_s = self._limits.stalled_s if has_sent else self._limits.ping_s
+                await self._wait_for_answer(answered, limit_s)
+                self._acknowledge(position)
         finally:
             self.stop()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._metrics.inflight_audio_ms.dec(self._in_flight_ms)
 
     def stop(self) -> None:
         """Touch the log no more, from this very moment: another socket reads it now."""
-        for task in self._tasks:
-            task.cancel()
+        if not self._is_stopped:
+            self._is_stopped = True
+            if self._log.on_news == self._send:
+                self._log.on_news = None
+            self._socket.on_writable = None
+            self._metrics.inflight_audio_ms.dec(self._in_flight_ms)
 
-    async def _send(self) -> None:
+    def _send(self) -> None:
+        """Everything that may be sent now."""
         log, socket = self._log, self._socket
-        while (entry := await log.next()) is not None:
+        while socket.is_writable and (entry := log.unsent()) is not None:
             if entry.audio_ms:
-                while self._in_flight_ms >= self._limits.unacknowledged_ms:
-                    self._received.clear()
-                    await self._received.wait()
+                if self._in_flight_ms >= self._limits.unacknowledged_ms:
+                    break
                 self._in_flight.append((log.position, entry.audio_ms))
                 self._in_flight_ms += entry.audio_ms
                 self._metrics.inflight_audio_ms.inc(entry.audio_ms)
-            await socket.writable()
             socket.send(entry.payload)
             log.sent()
-            self._something_sent.set()
+        if log.is_closed or not log.is_received:
+            self._news.set()
 
-    async def _watch(self, sending: asyncio.Task[None]) -> None:
-        while not (sending.done() and self._log.is_received):
-            await self._wait_for_something_sent()
-            self._something_sent.clear()
-            position = self._log.position
-            has_sent = position > self._log.acknowledged
-            answered = self._socket.ping()
-            limit_s = self._limits.stalled_s if has_sent else self._limits.ping_s
-            await self._wait_for_answer(answered, limit_s)
-            self._acknowledge(position)
-
-    async def _wait_for_something_sent(self) -> None:
+    async def _wait_for_news(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.ping_s):
-                await self._something_sent.wait()
-                await asyncio.sleep(PING_EVERY_S)
+                await self._news.wait()
+                if not self._log.is_closed:
+                    await asyncio.sleep(PING_EVERY_S)
+        self._news.clear()
 
     async def _wait_for_answer(self, answered: asyncio.Future[None], limit_s: float) -> None:
         deadline_s, held_back_s = now_s() + limit_s, self.held_back_s
@@ -118,4 +119,4 @@ class Delivery:
             received_ms += self._in_flight.popleft()[1]
         self._in_flight_ms -= received_ms
         self._metrics.inflight_audio_ms.dec(received_ms)
-        self._received.set()
+        self._send()

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One server event, ready to send.
 
     Attributes:
-        payload: its JSON.
+        payload: its JSON; empty for audio that was taken back.
         audio_ms: how much audio it carries, 0 if none.
     """
 
     event_id: str
-    payload: bytes = field(repr=False)
+    payload: bytes
     audio_ms: float = 0.0
 
 
 class EventLog:
     """Events in order, each at a position that never changes.
 
-    The writer (`append`) is held back by `room`, the reader (`next`, `sent`) by its socket.
+    The writer (`append`) is held back by `room`, the reader (`unsent`, `sent`) by its socket.
     Events leave the log once they were received (`acknowledge`) and `KEPT` more as well, or when
     there are more than `max_events`.
 
     Args:
         max_events: sent and unsent ones together.
+
+    Attributes:
+        on_news: the reader, called whenever there may be more for it: at once, so that a frame on
+            its way to a socket visits no other task.
+        position: of the first event not sent.
+        acknowledged: everything before this position was received.
+        is_closed: nothing more will be said.
     """
 
     KEPT = 128
@@ -43,9 +50,9 @@ class EventLog:
         self._entries: deque[Entry] = deque()
         self._start = 0
         self._unsent_audio_ms = 0.0
-        self._is_closed = False
-        self._changed = asyncio.Event()
         self._room = asyncio.Event()
+        self.on_news: Callable[[], None] | None = None
+        self.is_closed = False
         self.position = 0
         self.acknowledged = 0
 
@@ -65,30 +72,38 @@ class EventLog:
         self._entries.append(entry)
         self._unsent_audio_ms += entry.audio_ms
         self._prune()
-        self._changed.set()
+        self._tell()
         return position
 
     async def room(self) -> None:
         """Wait until the reader has caught up enough for more to be said."""
-        while not self._is_closed and not self._has_room():
+        while not self.is_closed and not self._has_room():
             self._room.clear()
             await self._room.wait()
 
-    async def next(self) -> Entry | None:
-        """The first event not sent yet; None when the log is closed and all is sent."""
-        while self.position >= self.end:
-            if self._is_closed:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        return self._entries[self.position - self._start]
+    def unsent(self) -> Entry | None:
+        """The first event not sent yet, if there is one."""
+        while self.position < self.end:
+            entry = self._entries[self.position - self._start]
+            if entry.payload:
+                return entry
+            self.position += 1
+        return None
 
     def sent(self) -> None:
-        """`next` was sent; go on to the one after it."""
+        """`unsent` was sent; go on to the one after it."""
         self._unsent_audio_ms -= self._entries[self.position - self._start].audio_ms
         self.position += 1
-        if self._has_room():
+        if not self._room.is_set() and self._has_room():
             self._room.set()
+
+    def take_back_audio(self) -> None:
+        """Let no audio be sent that has not been sent: nobody is to hear it any more."""
+        for at in range(self.position - self._start, len(self._entries)):
+            if self._entries[at].audio_ms:
+                self._entries[at] = Entry(self._entries[at].event_id, b"")
+        self._unsent_audio_ms = 0.0
+        self._room.set()
 
     def acknowledge(self, position: int) -> None:
         """The client has received everything before `position`."""
@@ -113,9 +128,13 @@ class EventLog:
 
     def close(self) -> None:
         """Nothing more will be said. Safe to call twice."""
-        self._is_closed = True
-        self._changed.set()
+        self.is_closed = True
         self._room.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.on_news is not None:
+            self.on_news()
 
     def _has_room(self) -> bool:
         return (

@@ -56,14 +56,16 @@ async def calls(request: Request) -> Response:
     model = request.query_params.get("model") or config.get("model")
     seat = service.enter(caller)
     try:
-        session = service.new_session(model, config, "webrtc")
-        call = Call(session, on_end=lambda: _hung_up(service, call, seat))
+        call = Call(
+            lambda outlet: service.new_session(model, config, outlet, "webrtc"),
+            on_end=lambda: _hung_up(service, call, seat),
+        )
         service.calls.add(call)
         answer_sdp = await call.answer(offer_sdp)
     except BaseException:
         seat.leave()
         raise
-    location = f"/v1/realtime/calls/{session.id}"
+    location = f"/v1/realtime/calls/{call.session.id}"
     return Response(answer_sdp, 201, headers={"Location": location}, media_type="application/sdp")
 
 

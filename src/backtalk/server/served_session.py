@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from backtalk.realtime.limits import Limits
-from backtalk.realtime.outgoing import OutgoingAudio
+from backtalk.realtime.outgoing import OutgoingAudio, Outlet
 from backtalk.realtime.realtime_session import RealtimeSession
 from backtalk.server.admission import Seat
 from backtalk.server.auth import Caller
@@ -20,17 +18,18 @@ from backtalk.stream.clock import now_s
 
 RESUME = "backtalk.resume"
 
-_log = logging.getLogger(__name__)
-
 
 class ServedSession:
-    """Reads a session's events into a log, whether somebody listens or not.
+    """The outlet of a session: writes its events into a log, whether somebody listens or not.
 
     Args:
+        open_session: makes the session whose outlet this is.
         seat: its place on the server, given back at the end.
         dialect: what the client speaks.
         on_updated: called after the client was told that its session has changed.
         on_end: called once when the session is over.
+    Raises:
+        BacktalkError: what `open_session` raises.
 
     Attributes:
         log: everything it said that its client may still have to be told.
@@ -41,7 +40,7 @@ class ServedSession:
 
     def __init__(
         self,
-        session: RealtimeSession,
+        open_session: Callable[[Outlet], RealtimeSession],
         caller: Caller,
         seat: Seat,
         limits: Limits,
@@ -50,7 +49,7 @@ class ServedSession:
         on_updated: Callable[[ServedSession], None],
         on_end: Callable[[ServedSession], None],
     ) -> None:
-        self.session, self.caller, self.dialect = session, caller, dialect
+        self.caller, self.dialect = caller, dialect
         self.log = EventLog(limits.replay_events)
         self.effective: dict[str, Any] = {}
         self.close_now: Callable[[Closing], None] | None = None
@@ -59,7 +58,7 @@ class ServedSession:
         self.seat = seat
         self._metrics, self._on_updated, self._on_end = metrics, on_updated, on_end
         self._running_responses: set[str] = set()
-        self._pumping = asyncio.create_task(self._pump())
+        self.session = open_session(self)
 
     @property
     def id(self) -> str:
@@ -99,33 +98,30 @@ class ServedSession:
         self._metrics.sessions_total.labels(result).inc()
         self._on_end(self)
         self.log.close()
-        try:
-            await self.session.close()
-        finally:
-            if asyncio.current_task() is not self._pumping:
-                self._pumping.cancel()
-                await asyncio.gather(self._pumping, return_exceptions=True)
+        await self.session.close()
 
-    async def _pump(self) -> None:
-        try:
-            async for event in self.session.outgoing():
-                await self.log.room()
-                if isinstance(event, OutgoingAudio):
-                    payload = self.dialect.encode_audio(event)
-                    self.log.append(Entry(event.event_id, payload, event.duration_ms))
-                else:
-                    self._note(event)
-                    self.say(event)
-                    if event["type"] == "session.updated":
-                        self._on_updated(self)
-            self.log.close()
-        except Exception:
-            # One session's failure must be its own. Where it broke is logged, not what was said.
-            _log.exception("a session failed and is closed")
-            if self.close_now is not None:
-                self.close_now(Closing(1011, "internal_error", "the session failed; connect again"))
-            else:
-                await self.end("failed")
+    # For the session: see `realtime.outgoing.Outlet`.
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Log an event."""
+        self._note(event)
+        self.say(event)
+        if event["type"] == "session.updated":
+            self._on_updated(self)
+
+    async def put_audio(self, event: OutgoingAudio) -> None:
+        """Log a piece of audio once the client has taken most of what came before."""
+        await self.log.room()
+        payload = self.dialect.encode_audio(event)
+        self.log.append(Entry(event.event_id, payload, event.duration_ms))
+
+    def take_back_audio(self) -> None:
+        """Send none of the audio that has not been sent."""
+        self.log.take_back_audio()
+
+    def close(self) -> None:
+        """The session says no more."""
+        self.log.close()
 
     def _note(self, event: dict[str, Any]) -> None:
         match event["type"]:

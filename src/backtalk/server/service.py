@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from backtalk.errors import CapacityError
 from backtalk.realtime.observer import SessionObserver
+from backtalk.realtime.outgoing import Outlet
 from backtalk.realtime.realtime_session import RealtimeSession
 from backtalk.server.admission import Admission, Seat
 from backtalk.server.agent_pool import AgentPool
@@ -57,6 +58,7 @@ class Service:
         self,
         model: str | None,
         config: dict[str, Any],
+        outlet: Outlet,
         transport: Literal["websocket", "webrtc"] = "websocket",
     ) -> RealtimeSession:
         """A Realtime session with the system that a model name stands for.
@@ -64,6 +66,7 @@ class Service:
         Args:
             model: as the client asked for it, None for the default.
             config: what its session object starts from.
+            outlet: where its events go.
         Raises:
             ModelNotFoundError: no such system.
             CapacityError: the system has no slot left.
@@ -72,6 +75,7 @@ class Service:
         return RealtimeSession(
             agent,
             known,
+            outlet,
             transport=transport,
             config=config,
             turns=self.settings.turns,

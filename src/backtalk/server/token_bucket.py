@@ -24,8 +24,9 @@ class TokenBucket:
         Returns:
             Seconds to wait until the budget is no longer overdrawn, 0 if it is not.
         """
-        self._refill()
         self._left -= amount
+        if self._left < 0.0 or self._filled_at_s is None:
+            self._refill()  # only now does it matter how much time has passed
         return max(0.0, -self._left / self._per_s)
 
     def take(self, amount: float = 1.0) -> bool:

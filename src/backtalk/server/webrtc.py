@@ -23,8 +23,10 @@ from backtalk.audio.pcm import pcm_to_int16_bytes
 from backtalk.audio.resample import StreamingResampler
 from backtalk.errors import ProtocolError
 from backtalk.realtime import wire
-from backtalk.realtime.outgoing import OutgoingAudio
+from backtalk.realtime.client_events import handle_event
+from backtalk.realtime.outgoing import Outgoing, OutgoingAudio, Outlet
 from backtalk.realtime.realtime_session import RealtimeSession
+from backtalk.stream.outbox import Outbox
 
 _log = logging.getLogger(__name__)
 
@@ -115,12 +117,17 @@ class Call:
     """One WebRTC connection and its session.
 
     Args:
-        session: ended with the call.
+        open_session: makes the session, which ends with the call.
         on_end: called once, when all is over.
+    Raises:
+        BacktalkError: what `open_session` raises.
     """
 
-    def __init__(self, session: RealtimeSession, on_end: Callable[[], None]) -> None:
-        self._session = session
+    def __init__(
+        self, open_session: Callable[[Outlet], RealtimeSession], on_end: Callable[[], None]
+    ) -> None:
+        self._outbox: Outbox[Outgoing] = Outbox(audio_type=OutgoingAudio)
+        self.session = session = open_session(self._outbox)
         self._on_end = on_end
         self._peer = RTCPeerConnection()
         self._loudspeaker = Loudspeaker(session.sample_rate_out, session.played)
@@ -163,7 +170,7 @@ class Call:
             task.cancel()
         self._loudspeaker.stop()
         await self._peer.close()
-        await self._session.close()
+        await self.session.close()
         self._on_end()
 
     def _start(self, work: Any) -> None:
@@ -175,7 +182,7 @@ class Call:
         """End it if nobody comes, and when it has lasted as long as a session may."""
         await asyncio.sleep(CONNECT_S)
         if self._channel is not None:
-            await asyncio.sleep(max(0.0, self._session.limits.session_s - CONNECT_S))
+            await asyncio.sleep(max(0.0, self.session.limits.session_s - CONNECT_S))
         await self.end()
 
     def _on_state(self) -> None:
@@ -189,7 +196,7 @@ class Call:
     async def _listen(self, track: MediaStreamTrack) -> None:
         """The client's microphone, as long as it sends."""
         to_mono = AudioResampler(format="flt", layout="mono", rate=TRACK_RATE)
-        resampler = StreamingResampler(TRACK_RATE, self._session.sample_rate_in)
+        resampler = StreamingResampler(TRACK_RATE, self.session.sample_rate_in)
         while True:
             try:
                 received = await track.recv()
@@ -199,7 +206,7 @@ class Call:
                 continue
             for frame in to_mono.resample(received):
                 pcm = np.asarray(frame.to_ndarray(), np.float32).reshape(-1)
-                await self._session.feed(resampler.push(np.nan_to_num(pcm)))
+                await self.session.feed(resampler.push(np.nan_to_num(pcm)))
 
     def _on_channel(self, channel: Any) -> None:
         if channel.label != EVENTS_CHANNEL or self._channel is not None:
@@ -222,15 +229,15 @@ class Call:
         while True:
             message = await inbox.get()
             try:
-                event = wire.decode(message, self._session.limits)
+                event = wire.decode(message, self.session.limits)
             except ProtocolError as error:
-                self._session.refuse(error)
+                self.session.refuse(error)
             else:
-                await self._session.handle(event)
+                await handle_event(self.session, event)
 
     async def _write(self) -> None:
         try:
-            async for event in self._session.outgoing():
+            async for event in self._outbox.read():
                 if isinstance(event, OutgoingAudio):
                     await self._loudspeaker.push(event.item_id, event.pcm)
                     continue

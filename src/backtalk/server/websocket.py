@@ -9,6 +9,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from backtalk.errors import BacktalkError, CapacityError, ProtocolError
 from backtalk.realtime import wire
+from backtalk.realtime.client_events import handle_event
 from backtalk.server import closing as close
 from backtalk.server.acked_websocket import AckedSocket, peer_socket
 from backtalk.server.agent_pool import ModelNotFoundError
@@ -79,20 +80,19 @@ class _Connection:
             raise _refusal(error) from error
         model = query.get("model") or caller.config.get("model")
         try:
-            session = service.new_session(model, caller.config)
+            served = ServedSession(
+                lambda outlet: service.new_session(model, caller.config, outlet),
+                caller,
+                seat,
+                self._limits,
+                service.metrics,
+                self._dialect(),
+                on_updated=service.registry.offer_token,
+                on_end=service.registry.forget,
+            )
         except BacktalkError as error:
             seat.leave()
             raise _refusal(error) from error
-        served = ServedSession(
-            session,
-            caller,
-            seat,
-            self._limits,
-            service.metrics,
-            self._dialect(),
-            on_updated=service.registry.offer_token,
-            on_end=service.registry.forget,
-        )
         service.registry.add(served)
         return served
 
@@ -165,7 +165,7 @@ class _Connection:
                 incoming.offend(error)
                 continue
             wait_s = incoming.wait_s(event, served.effective)
-            await session.handle(served.dialect.incoming(event))
+            await handle_event(session, served.dialect.incoming(event))
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
                 delivery.held_back_s += wait_s
@@ -189,14 +189,11 @@ class _Connection:
 
     async def _next_text(self) -> str | None:
         """The next message; None when the peer has gone."""
-        message = await self._websocket.receive()
+        message = await self._socket.receive()
         self._heard_at_s = now_s()
-        if message["type"] == "websocket.disconnect":
-            return None
-        text = message.get("text")
-        if text is None:
+        if isinstance(message, bytes):
             raise Closing(close.WRONG_TYPE, "binary_message", "events are JSON in text messages")
-        return str(text)
+        return message
 
     def _caller(self) -> Caller:
         websocket = self._websocket

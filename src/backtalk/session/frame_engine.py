@@ -8,9 +8,9 @@ for anybody: a row steps when it has a whole frame and its session has room for 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,8 +65,10 @@ class FrameEngine:
         self._rows: list[Row | None] = [None] * slots
         self._free = deque(range(slots))
         self._ready: set[int] = set()
-        self._is_dirty = np.zeros(slots, bool)
+        self._given_back: set[int] = set()
         self._pcm = np.zeros((slots, self.spec.frame_size), np.float32)
+        self._active = np.zeros(slots, bool)
+        self._is_stepping = False
         self._wake = asyncio.Event()
         self._failures_s: deque[float] = deque(maxlen=MAX_FAILURES)
         self._task: asyncio.Task[None] | None = None
@@ -78,7 +80,10 @@ class FrameEngine:
 
     async def warm_up(self) -> None:
         """Take all memory and step all rows on silence, so that the first frame is not slow."""
-        await self._call(self._warm_up)
+        if self._worker is None:
+            self._warm_up()
+        else:
+            await self._worker.run(self._warm_up)
 
     def open(self, row: Row) -> int:
         """Give a row to its new owner.
@@ -97,14 +102,17 @@ class FrameEngine:
             )
         slot = self._free.popleft()
         self._rows[slot] = row
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        if self._task is None and self._worker is not None:
+            self._task = asyncio.create_task(self._run(self._worker))
         return slot
 
     def ready(self, slot: int) -> None:
-        """The row has a frame now, or room again."""
+        """The row has a frame now, or room again; a system that steps on the loop steps at once."""
         self._ready.add(slot)
-        self._wake.set()
+        if self._worker is not None:
+            self._wake.set()
+        elif not self._is_stepping:
+            self._step_here()
 
     def release(self, slot: int, row: Row) -> None:
         """Give the row back; does nothing if it is no longer this owner's."""
@@ -113,7 +121,7 @@ class FrameEngine:
         self._rows[slot] = None
         self._free.append(slot)
         self._ready.discard(slot)
-        self._is_dirty[slot] = True
+        self._given_back.add(slot)
         self._wake.set()
 
     async def close(self) -> None:
@@ -125,30 +133,42 @@ class FrameEngine:
         if self._worker is not None:
             self._worker.close()
 
-    async def _run(self) -> None:
-        active = np.zeros(self.slots, bool)
+    async def _run(self, worker: ModelWorker) -> None:
         while True:
-            if not self._ready and not self._is_dirty.any():
+            if not self._ready and not self._given_back:
                 self._wake.clear()
                 await self._wake.wait()
-            if self._worker is None:
-                await asyncio.sleep(0)  # what other sockets brought meanwhile shares this step
-            rows = self._gather(active)
-            dirty, self._is_dirty = self._is_dirty, np.zeros(self.slots, bool)
+            rows = self._gather()
+            dirty, self._given_back = self._given_back, set()
             began_s = time.perf_counter()
             try:
-                out = await self._call(self._step, dirty, active)
+                out = await worker.run(self._step, dirty, bool(rows))
             except Exception as error:  # a model's bug ends its sessions, not the server
                 self._fail(error)
-                continue
-            if out is not None:
+            else:
                 self._hand_out(rows, out, 1000.0 * (time.perf_counter() - began_s))
 
-    def _gather(self, active: np.ndarray) -> list[tuple[int, Row]]:
-        """Take one frame of every row that has one."""
+    def _step_here(self) -> None:
+        """Step on the event loop until no row has a frame. Rows may call `ready` meanwhile."""
+        self._is_stepping = True
+        try:
+            while rows := self._gather():
+                dirty, self._given_back = self._given_back, set()
+                began_s = time.perf_counter()
+                try:
+                    out = self._step(dirty, True)
+                except Exception as error:
+                    self._fail(error)
+                else:
+                    self._hand_out(rows, out, 1000.0 * (time.perf_counter() - began_s))
+        finally:
+            self._is_stepping = False
+
+    def _gather(self) -> list[tuple[int, Row]]:
+        """Take one frame of every row that has one; those rows are the active ones."""
         ready, self._ready = self._ready, set()
-        rows = []
-        active[:] = False
+        rows, active = [], self._active
+        active.fill(False)
         for slot in ready:
             row = self._rows[slot]
             frame = row.next_frame() if row is not None else None
@@ -158,20 +178,17 @@ class FrameEngine:
                 rows.append((slot, row))
         return rows
 
-    async def _call(self, call: Callable[..., Any], *args: Any) -> Any:
-        if self._worker is None:
-            return call(*args)
-        return await self._worker.run(call, *args)
-
-    def _step(self, dirty: np.ndarray, active: np.ndarray) -> StepOut | None:
-        """On the model's thread: clean the rows that were given back, step those with a frame."""
+    def _step(self, dirty: set[int], has_active: bool) -> StepOut | None:
+        """On the model's thread: clean the rows that were given back, step the active ones."""
         if self._state is None:
             self._state = self._system.alloc(self.slots)
-        elif dirty.any():
-            self._system.reset(self._state, dirty)
-        if not active.any():
+        elif dirty:
+            mask = np.zeros(self.slots, bool)
+            mask[list(dirty)] = True
+            self._system.reset(self._state, mask)
+        if not has_active:
             return None
-        out = self._system.step(self._state, self._pcm, active)
+        out = self._system.step(self._state, self._pcm, self._active)
         pcm = np.asarray(out.pcm)
         if pcm.shape != self._pcm.shape:
             raise ValueError(f"a step gave PCM of shape {pcm.shape}, not {self._pcm.shape}")
@@ -186,12 +203,14 @@ class FrameEngine:
         if self._state is None:
             self._state = state
 
-    def _hand_out(self, rows: list[tuple[int, Row]], out: StepOut, step_ms: float) -> None:
+    def _hand_out(self, rows: list[tuple[int, Row]], out: StepOut | None, step_ms: float) -> None:
+        if out is None:
+            return
         for slot, row in rows:
             if self._rows[slot] is not row:
                 continue  # closed while the step ran: the slot may have a new owner already
             pcm = out.pcm[slot].astype(np.float32)  # a copy: the system may write over its own
-            if not np.isfinite(pcm).all():
+            if not math.isfinite(pcm.dot(pcm)):  # a sum keeps what is not a number, and is quick
                 self.release(slot, row)
                 row.failed(f"{self.spec.name} gave samples that are not numbers; session stopped")
                 continue
@@ -213,7 +232,7 @@ class FrameEngine:
         self._rows = [None] * self.slots
         self._free = deque(range(self.slots))
         self._ready.clear()
-        self._is_dirty[:] = False
+        self._given_back.clear()
         self._state = None
         for row in rows:
             row.failed(message)

@@ -31,7 +31,8 @@ from backtalk.stream.events import (
 from backtalk.stream.outbox import Outbox
 
 STEPS_PER_REPORT = 100
-MAX_UNREAD_FRAMES = 64
+MAX_UNREAD_MS = 200.0
+"""Output kept for a reader that lags; the next thing it hears is not older than this."""
 
 
 class FrameSession:
@@ -58,8 +59,8 @@ class FrameSession:
         self._max_lag_frames = None if waits else spec.max_lag_frames
         self._framer = Framer(spec.frame_size)
         self._frames: deque[np.ndarray] = deque()
-        self._outbox: Outbox[Event] = Outbox()
-        self._unread_frames = 0
+        self._max_unread_frames = max(2, round(MAX_UNREAD_MS / spec.frame_ms))
+        self._outbox: Outbox[Event] = Outbox(on_audio_read=self._on_audio_read)
         self._dropped_frames = 0
         self._stepped = asyncio.Event()
         self._out_samples = 0
@@ -105,14 +106,9 @@ class FrameSession:
             self._stepped.clear()
             await self._stepped.wait()
 
-    async def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncIterator[Event]:
         """Events in order; see `Session.events`."""
-        async for event in self._outbox.read():
-            if isinstance(event, ReplyAudio):
-                self._unread_frames -= 1
-                if self._frames:
-                    self._engine.ready(self._slot)
-            yield event
+        return self._outbox.read()
 
     def played(self, turn: int, samples: int) -> None:
         """Nothing here depends on what was played: the clock is the input's."""
@@ -132,7 +128,7 @@ class FrameSession:
 
     def next_frame(self) -> np.ndarray | None:
         """For the engine: see `frame_engine.Row`."""
-        if not self._frames or self._unread_frames >= MAX_UNREAD_FRAMES:
+        if not self._frames or self._is_unread:
             return None
         self._is_stepping = True
         return self._frames.popleft()
@@ -145,7 +141,6 @@ class FrameSession:
         if text:
             self._outbox.put(ReplyText(now_s(), 1, text))
         self._outbox.put(ReplyAudio(now_s(), 1, self._out_samples, pcm))
-        self._unread_frames += 1
         self._out_samples += len(pcm)
         if len(self._step_ms) >= STEPS_PER_REPORT:
             self._report_steps()
@@ -163,10 +158,17 @@ class FrameSession:
         self._stepped.set()
         self._outbox.close()
 
+    @property
+    def _is_unread(self) -> bool:
+        return self._outbox.audio_waiting >= self._max_unread_frames
+
+    def _on_audio_read(self) -> None:
+        if self._frames:
+            self._engine.ready(self._slot)
+
     def _report_overrun(self, *, even_if_unread: bool = False) -> None:
         """Say what was dropped; to a reader that lags, once, when it reads again."""
-        is_unread = self._unread_frames >= MAX_UNREAD_FRAMES
-        if self._dropped_frames and (even_if_unread or not is_unread):
+        if self._dropped_frames and (even_if_unread or not self._is_unread):
             self._outbox.put(Overrun(now_s(), self._dropped_frames))
             self._dropped_frames = 0
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from backtalk.audio.pcm import is_within_full_scale
 from backtalk.errors import AudioError
 from backtalk.stream.events import Event
 
@@ -61,6 +62,8 @@ def checked_pcm(pcm: np.ndarray) -> np.ndarray:
             "convert with backtalk.audio.pcm"
         )
     pcm = pcm.astype(np.float32, copy=False)
+    if is_within_full_scale(pcm):
+        return pcm
     if not np.isfinite(pcm).all():
         pcm = np.nan_to_num(pcm, nan=0.0, posinf=0.0, neginf=0.0)
     return np.clip(pcm, -1.0, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 from backtalk.stream.events import ReplyAudio
@@ -23,6 +23,11 @@ class Outbox(Generic[T]):
         max_audio_events: pieces of audio kept for a reader that lags.
         max_events: bound on all events.
         audio_type: which events are audio.
+        on_audio_read: called when the reader has taken a piece of audio.
+
+    Attributes:
+        audio_waiting: pieces of audio not read yet.
+        dropped_events: events a dead reader never got.
     """
 
     def __init__(
@@ -30,12 +35,14 @@ class Outbox(Generic[T]):
         max_audio_events: int = 64,
         max_events: int = 4096,
         audio_type: type = ReplyAudio,
+        on_audio_read: Callable[[], None] | None = None,
     ) -> None:
         self._events: deque[T] = deque()
         self._audio_type = audio_type
         self._max_audio_events = max_audio_events
         self._max_events = max_events
-        self._audio_events = 0
+        self._on_audio_read = on_audio_read
+        self.audio_waiting = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -43,28 +50,27 @@ class Outbox(Generic[T]):
         self.dropped_events = 0
 
     def put(self, event: T) -> None:
-        """Add an event; never waits."""
+        """Add an event, audio too; never waits."""
         if self._is_closed:
             return
         if len(self._events) >= self._max_events:
             self.dropped_events += 1
             return
         self._events.append(event)
+        self.audio_waiting += isinstance(event, self._audio_type)
         self._changed.set()
 
     async def put_audio(self, event: T) -> None:
         """Add a piece of audio once there is room for it."""
-        while self._audio_events >= self._max_audio_events and not self._is_closed:
+        while self.audio_waiting >= self._max_audio_events and not self._is_closed:
             self._room.clear()
             await self._room.wait()
-        if not self._is_closed:
-            self._audio_events += 1
-            self.put(event)
+        self.put(event)
 
     def take_back_audio(self) -> None:
         """Remove all audio that has not been read: the reply was stopped."""
         self._events = deque(e for e in self._events if not isinstance(e, self._audio_type))
-        self._audio_events = 0
+        self.audio_waiting = 0
         self._room.set()
 
     def close(self) -> None:
@@ -79,8 +85,10 @@ class Outbox(Generic[T]):
             while self._events:
                 event = self._events.popleft()
                 if isinstance(event, self._audio_type):
-                    self._audio_events -= 1
+                    self.audio_waiting -= 1
                     self._room.set()
+                    if self._on_audio_read is not None:
+                        self._on_audio_read()
                 yield event
             if self._is_closed:
                 return
