@@ -1,4 +1,4 @@
-"""The model: sizes, the kept numbers of an independent implementation, rows, depth, reserved ids."""
+"""The model: its size, the kept numbers of another implementation, rows, depth, reserved ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from csm.golden_weights import golden_codes, golden_tensors, golden_text  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from backtalk.csm.config import csm_1b, csm_tiny  # noqa: E402
@@ -18,6 +17,7 @@ from backtalk.csm.load import build_csm, random_csm  # noqa: E402
 from backtalk.csm.model import CsmModel  # noqa: E402
 from backtalk.nn.sampling import fill_gumbel  # noqa: E402
 from backtalk.stream.check import check_rows  # noqa: E402
+from csm.golden_weights import golden_codes, golden_tensors, golden_text  # noqa: E402
 
 CONFIG = csm_tiny()
 GOLDEN = Path(__file__).parents[1] / "golden" / "csm_tiny.safetensors"

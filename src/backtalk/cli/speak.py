@@ -29,15 +29,31 @@ Examples:
   backtalk speak - --out page.wav --speed 1.2 < page.txt
 
   backtalk speak "Hello there." --tts piper --play
+
+  backtalk speak "Hello there." --system csm --rvq 16 --out hello.wav
 """
 
 
 def speak(
     text: Annotated[str, typer.Argument(help="What to say; - reads it from standard input.")],
     out: Annotated[Path | None, typer.Option(help="WAV file to write.")] = None,
-    tts: Annotated[str, typer.Option(help="Voice plug-in: hibari, piper.")] = "hibari",
+    tts: Annotated[
+        str, typer.Option("--tts", "--system", help="Voice plug-in: hibari, piper, csm.")
+    ] = "hibari",
     voice: Annotated[str | None, typer.Option(help="One of the plug-in's voices.")] = None,
     speed: Annotated[float, typer.Option(help="Pace, 0.5 to 2; 1 is the voice's own.")] = 1.0,
+    rvq: Annotated[
+        str | None, typer.Option(help="csm: codes per frame, 1 to 32, or auto.", metavar="N")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="csm: int4, int8, bfloat16 or float32.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="csm: folder with the checkpoint and tokenizer.json.")
+    ] = None,
+    random_weights: Annotated[
+        int | None, typer.Option(help="csm: a seed; speaks noise, to try it without files.")
+    ] = None,
     play: Annotated[bool, typer.Option("--play", help="Play it through the loudspeaker.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object on standard output.")
@@ -50,7 +66,17 @@ def speak(
         _check_writable(out)
     text = _checked(_read(text))
     chunks = _chunks(text)
-    engine = _build(tts, voice, speed, is_quiet=json)
+    # Only what was asked for is passed on: a plug-in from elsewhere may know none of it.
+    asked = {
+        "voice": voice,
+        "speed": speed if speed != 1.0 else None,
+        "rvq": rvq,
+        "weights": weights,
+        "model": None if model is None else str(model),
+        "random_weights": random_weights,
+    }
+    options = {name: value for name, value in asked.items() if value is not None}
+    engine = _build(tts, options, is_quiet=json)
     speech = _Speech(engine, chunks)
     if play:
         import asyncio
@@ -175,18 +201,12 @@ def _chunks(text: str) -> list[str]:
     return chunks
 
 
-def _build(tts: str, voice: str | None, speed: float, is_quiet: bool) -> Tts:
+def _build(tts: str, options: dict[str, Any], is_quiet: bool) -> Tts:
     from rich.console import Console
 
     from backtalk.cascade.plugins import find
     from backtalk.models.store import ModelStore
 
-    # Only what was asked for is passed on: a plug-in from elsewhere may know neither.
-    options: dict[str, Any] = {}
-    if voice is not None:
-        options["voice"] = voice
-    if speed != 1.0:
-        options["speed"] = speed
     build = find("backtalk.tts", tts)
     with Console(stderr=True, quiet=is_quiet).status(f"loading {tts}"):
         engine: Tts = build(ModelStore.default(), **options)

@@ -59,7 +59,7 @@ class RowContext:
         x = self._embed(positions)
         if self._is_pending:
             x = torch.cat((self.state.pending[0], x))
-        for chunk in x[:-1].split(CHUNK_POSITIONS):
+        for chunk in torch.split(x[:-1], CHUNK_POSITIONS):
             self.length += chunk.shape[0]
             self._model.take(self.state, chunk[None], self.active, self.span(self.length))
         self.state.pending.copy_(x[None, -1:])

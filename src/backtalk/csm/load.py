@@ -7,6 +7,7 @@ its 4 bits. Only safetensors files are read: a pickle can run code.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +29,9 @@ from backtalk.csm.model import CsmModel
 from backtalk.errors import ModelError
 from backtalk.nn.linear import WeightFormat, rounded
 from backtalk.nn.rope import to_interleaved
+
+RANDOM_POOL = 2_999_999
+"""Numbers that random weights are made of, over and over: prime, so that rows differ."""
 
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
@@ -71,12 +75,14 @@ def random_csm(
 ) -> CsmModel:
     """A model with random weights: it speaks noise at the speed of the real one."""
     generator = torch.Generator().manual_seed(seed)
+    pool = torch.randn(RANDOM_POOL, generator=generator)
 
     def draw(entry: Entry) -> Tensor:
         if len(entry.shape) == 1:
             return torch.ones(entry.shape)
-        scale = 0.02 if "embeddings" in entry.ours else entry.shape[1] ** -0.5
-        return torch.randn(entry.shape, generator=generator) * scale
+        scale = 0.02 if "embeddings" in entry.ours else entry.shape[-1] ** -0.5
+        wanted = math.prod(entry.shape)
+        return pool.repeat(wanted // RANDOM_POOL + 1)[:wanted].view(entry.shape) * scale
 
     return build_csm(config or csm_1b(), draw, "original", weights, device)
 

@@ -82,13 +82,13 @@ class CsmModel(nn.Module):
 
         Saves a product per code; costs a table of codebooks * audio_vocab * depth width.
         """
-        pieces = [self.projection(rows) for rows in self.audio_embeddings.split(4096)]
+        pieces = [self.projection(rows) for rows in torch.split(self.audio_embeddings, 4096)]
         self.depth_embeddings = torch.cat(pieces)
 
     def alloc(self, slots: int) -> CsmState:
         """Memory for `slots` rows."""
         depth = self.depth.alloc(slots)
-        norm = self.backbone.layers[0].get_parameter("attention_norm.weight")
+        norm = self.backbone.norm.get_parameter("weight")
         everyone = torch.ones(slots, dtype=torch.bool, device=self.device)
         places = []
         for at in range(self.config.codebooks - 1):
@@ -197,7 +197,7 @@ class CsmModel(nn.Module):
     @property
     def _dtype(self) -> torch.dtype:
         """Of the activations."""
-        return self.backbone.norm.weight.dtype
+        return self.backbone.norm.get_parameter("weight").dtype
 
 
 def _transformer(size: TransformerSize) -> Transformer:

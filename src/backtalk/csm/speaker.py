@@ -15,8 +15,10 @@ import numpy as np
 import torch
 
 from backtalk.csm.context import RowContext, Snapshot
+from backtalk.csm.depth_policy import DepthPolicy
 from backtalk.csm.feedback import Feedback, Padding, feedback_fill, pad_codes
 from backtalk.csm.model import CsmModel
+from backtalk.csm.playback import PlaybackBuffer
 from backtalk.csm.prompt import (
     Segment,
     TextTokens,
@@ -29,9 +31,6 @@ from backtalk.csm.stopping import SilenceStop, frame_cap, is_end_frame
 from backtalk.errors import ConfigError
 from backtalk.nn.cuda_graph import CudaGraphs
 from backtalk.nn.sampling import fill_gumbel
-
-EMISSION_FRAMES = (1, 2, 4, 8)
-"""Frames per piece of sound: the first as soon as there is one, later ones larger and cheaper."""
 
 SAMPLE_RATE = 24_000
 FRAME_SIZE = 1920
@@ -47,39 +46,6 @@ class CodecDecoder(Protocol):
     def step(self, state: Any, x: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
         """The sound of the next frames."""
         ...
-
-
-class DepthPolicy(Protocol):
-    """Decides how many codes the next frame gets."""
-
-    def next_depth(self) -> int:
-        """Codes of the next frame."""
-        ...
-
-    def frame_took(self, depth: int, took_ms: float) -> None:
-        """A frame of that depth was made."""
-        ...
-
-    def emitted(self, audio_ms: float) -> None:
-        """Sound was handed out."""
-        ...
-
-
-class FixedDepth:
-    """The same depth for every frame."""
-
-    def __init__(self, depth: int) -> None:
-        self._depth = depth
-
-    def next_depth(self) -> int:
-        """Codes of the next frame."""
-        return self._depth
-
-    def frame_took(self, depth: int, took_ms: float) -> None:
-        """Of no interest."""
-
-    def emitted(self, audio_ms: float) -> None:
-        """Of no interest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +79,7 @@ class CsmSpeaker:
         tokens: text to ids.
         settings: how it speaks.
         new_depth: makes the depth policy of a reply.
+        clock_s: seconds that pass; other than the default for tests.
     """
 
     def __init__(
@@ -121,10 +88,12 @@ class CsmSpeaker:
         decoder: CodecDecoder,
         tokens: TextTokens,
         settings: SpeakerSettings,
-        new_depth: Callable[[], DepthPolicy],
+        new_depth: Callable[[PlaybackBuffer], DepthPolicy],
+        clock_s: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._model, self._decoder, self._tokens = model, decoder, tokens
         self._settings, self._new_depth = settings, new_depth
+        self._clock_s = clock_s
         with torch.inference_mode():
             self._fill = feedback_fill(model, settings.feedback)
             self._context = RowContext(model, self._fill)
@@ -136,7 +105,8 @@ class CsmSpeaker:
     def begin_reply(self) -> None:
         """Forget what was said, but not the voice."""
         self._said: list[Segment] = []
-        self._depth = self._new_depth()
+        self._buffer = PlaybackBuffer(self._clock_s)
+        self._depth = self._new_depth(self._buffer)
         self._generator = torch.Generator(self._model.device).manual_seed(self._settings.seed)
         self._sound = self._decoder.alloc(1)
         with torch.inference_mode():
@@ -167,7 +137,7 @@ class CsmSpeaker:
         Args:
             text: not empty; a sentence or a clause of it.
         Yields:
-            float32 [T] at 24 kHz, pieces of 1, 2, 4, then 8 frames.
+            float32 [T] at 24 kHz, pieces of 1, 2, 4 or 8 frames, growing with what is left to play.
         """
         cap = frame_cap(text)
         text = text if text.rstrip()[-1:] in ".!?,;:" else text.rstrip() + "."
@@ -215,8 +185,7 @@ class CsmSpeaker:
             self._context.restore(self._voice)
 
     def _speak(self, frames: list[list[int]], cap: int) -> Iterator[np.ndarray]:
-        sizes = iter(EMISSION_FRAMES)
-        size = next(sizes)
+        size = self._buffer.chunk_frames()
         silence = SilenceStop(SAMPLE_RATE)
         waiting: list[torch.Tensor] = []
         is_over = False
@@ -229,15 +198,15 @@ class CsmSpeaker:
             is_over = is_over or len(frames) >= cap
             if waiting and (len(waiting) >= size or is_over):
                 pcm = self._decode(waiting)
-                waiting, size = [], next(sizes, size)
                 is_over = is_over or silence.hear(pcm)
-                self._depth.emitted(1000 * pcm.size / SAMPLE_RATE)
+                self._buffer.add(1000 * pcm.size / SAMPLE_RATE)
+                waiting, size = [], self._buffer.chunk_frames()
                 yield pcm
 
     @torch.inference_mode()
     def _frame(self) -> torch.Tensor:
         """Int64 [1, N], the next frame."""
-        began_s = time.perf_counter()
+        began_s = self._clock_s()
         context, state = self._context, self._context.state
         depth = self._depth.next_depth()
         span = context.span(context.length + 1)
@@ -250,7 +219,7 @@ class CsmSpeaker:
             context.active,
         ).clone()
         context.frame_was_drawn()
-        self._depth.frame_took(depth, 1000 * (time.perf_counter() - began_s))
+        self._depth.frame_took(depth, 1000 * (self._clock_s() - began_s))
         return codes
 
     @torch.inference_mode()

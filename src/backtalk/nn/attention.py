@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -71,14 +72,17 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Turned queries and keys, and values: [B, T, heads, Dh] each."""
-        heads = self.qkv(x).unflatten(-1, (-1, self.head_dim))
-        queries_keys, values = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
-        queries, keys = rotate(queries_keys, turns).split((self.heads, self.kv_heads), dim=2)
+        heads = torch.unflatten(self.qkv(x), -1, (-1, self.head_dim))
+        queries_keys, values = torch.split(
+            heads, [self.heads + self.kv_heads, self.kv_heads], dim=2
+        )
+        turned = rotate(queries_keys, turns)
+        queries, keys = torch.split(turned, [self.heads, self.kv_heads], dim=2)
         return queries, keys, values
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         slots, steps = queries.shape[:2]
-        grouped = queries.unflatten(2, (self.kv_heads, self.group)).transpose(1, 2)
+        grouped = torch.unflatten(queries, 2, (self.kv_heads, self.group)).transpose(1, 2)
         found = F.scaled_dot_product_attention(
             grouped.reshape(slots, self.kv_heads, steps * self.group, self.head_dim),
             keys.transpose(1, 2),

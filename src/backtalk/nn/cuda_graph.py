@@ -8,6 +8,7 @@ step is simply called.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ class CudaGraphs:
 def _record(step: Callable[[], Tensor], active: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor]:
     wanted = active.clone()
     active.zero_()
-    aside = torch.cuda.Stream()
+    aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(WARM_UP_CALLS):

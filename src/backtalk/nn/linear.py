@@ -21,6 +21,8 @@ WEIGHT_FORMATS: tuple[WeightFormat, ...] = ("float32", "bfloat16", "int8", "int4
 INT4_GROUP = 64
 """Inputs that share a scale and an offset."""
 
+ROUNDED_ROWS = 128
+
 
 class Linear(nn.Module):
     """y = x W^T, with the weight in the type it was given.
@@ -84,19 +86,14 @@ class Int4Linear(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        outputs, inputs = weight.shape
-        groups = weight.float().view(outputs, inputs // INT4_GROUP, INT4_GROUP)
-        low, high = groups.amin(dim=-1), groups.amax(dim=-1)
-        scale = ((high - low) / 15.0).clamp_(min=1e-12).bfloat16()
-        middle = (low + 8.0 * scale.float()).bfloat16()  # the kernel adds scale * (level - 8)
-        levels = (groups - middle.float()[..., None]) / scale.float()[..., None]
-        levels = (levels.round_() + 8.0).clamp_(0, 15).view(outputs, inputs).to(torch.int32)
-        self.outputs = outputs
+        self.outputs = weight.shape[0]
+        # A block of rows at a time: the full size has one and a half billion weights to round.
+        blocks = [_levels_of(rows) for rows in torch.split(weight, ROUNDED_ROWS)]
+        levels, scale_offset = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         self.levels: Tensor
         self.scale_offset: Tensor
         self.register_buffer("levels", _pack_int4(levels))
-        scale_offset = torch.stack((scale, middle), dim=-1).transpose(0, 1).contiguous()
-        self.register_buffer("scale_offset", scale_offset)
+        self.register_buffer("scale_offset", scale_offset.transpose(0, 1).contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., inputs] to [..., outputs]."""
@@ -105,6 +102,17 @@ class Int4Linear(nn.Module):
         multiply = ops._weight_int4pack_mm if rows.is_cuda else ops._weight_int4pack_mm_for_cpu
         y = multiply(rows, self.levels, INT4_GROUP, self.scale_offset)
         return y.view(*x.shape[:-1], self.outputs).to(x.dtype)
+
+
+def _levels_of(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Int32 [rows, inputs] of 0..15, and bfloat16 [rows, groups, 2] of scales and offsets."""
+    groups = torch.unflatten(weight.float(), 1, (-1, INT4_GROUP))
+    low, high = groups.amin(dim=-1), groups.amax(dim=-1)
+    scale = ((high - low) / 15.0).clamp_(min=1e-12).bfloat16()
+    middle = (low + 8.0 * scale.float()).bfloat16()  # the kernel adds scale * (level - 8)
+    levels = (groups - middle.float()[..., None]).div_(scale.float()[..., None])
+    levels = levels.round_().add_(8.0).clamp_(0, 15).flatten(1).to(torch.int32)
+    return levels, torch.stack((scale, middle), dim=-1)
 
 
 def _pack_int4(levels: Tensor) -> Tensor:

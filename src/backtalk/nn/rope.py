@@ -68,7 +68,7 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
     Returns:
         [B, T, H, Dh] in the type of `x`.
     """
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(torch.unflatten(x.float(), -1, (-1, 2)))
     turned = pairs * torch.view_as_complex(turns)
     return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
@@ -79,11 +79,11 @@ def to_interleaved(weight: Tensor, heads: int) -> Tensor:
     Args:
         weight: [heads * Dh, ...].
     """
-    split = weight.unflatten(0, (heads, 2, -1))
+    split = torch.unflatten(weight, 0, (heads, 2, -1))
     return split.transpose(1, 2).flatten(0, 2).contiguous()
 
 
 def to_half_split(weight: Tensor, heads: int) -> Tensor:
     """The inverse of `to_interleaved`, bit for bit."""
-    split = weight.unflatten(0, (heads, -1, 2))
+    split = torch.unflatten(weight, 0, (heads, -1, 2))
     return split.transpose(1, 2).flatten(0, 2).contiguous()
