@@ -20,7 +20,7 @@ setup: .venv/.ready ## make .venv with the package and its development tools
 	  { echo "backtalk needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,piper,webrtc,otel]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,piper,webrtc,otel,models]'
 	@touch $@
 
 models: setup ## fetch the default agent's models (once, about 180 MB)

@@ -107,6 +107,7 @@ def build_agent(
     store: ModelStore | None = None,
     *,
     vad: str = "silero",
+    slots: int = 64,
     **options: Any,
 ) -> Agent:
     """Load a system by name.
@@ -115,6 +116,7 @@ def build_agent(
         name: an installed system (`backtalk.systems` entry points).
         store: where model files are; the default store if None.
         vad: voice activity detector plug-in, for turn-based systems.
+        slots: sessions at once with a frame-clocked system.
         options: passed to the system's builder.
     Raises:
         ConfigError: no such system, or an option it does not know.
@@ -123,5 +125,5 @@ def build_agent(
     store = store or ModelStore.default()
     system = find("backtalk.systems", name)(store, **options)
     if not hasattr(system, "open"):
-        return FrameAgent(system)
+        return FrameAgent(system, slots)
     return TurnAgent(system, find("backtalk.vad", vad)(store), build_smart_turn(store))

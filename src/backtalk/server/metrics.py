@@ -9,7 +9,14 @@ import asyncio
 import os
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 from backtalk.latency.record import STAGES, TurnLatency
 from backtalk.stream.clock import now_s
@@ -26,6 +33,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.sessions_active = self._gauge("sessions_active", "Sessions that hold a place.")
         self.sessions_total = self._counter("sessions", "Sessions that ended, by how.", "result")
         self.rejects_total = self._counter("rejects", "Clients turned away, by why.", "reason")
