@@ -140,3 +140,10 @@ def test_codes_of_a_larger_codec_are_refused_with_the_files_name(
     assert str(codes) in line
     assert "0 to 31" in line
     assert "give 1 to 8" in failure("decode", codes, tmp_path / "out.wav", "--codebooks", "9")
+
+
+def test_without_torch_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recording: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "backtalk[models]" in failure("encode", recording, tmp_path / "codes.npz")

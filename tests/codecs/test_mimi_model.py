@@ -125,6 +125,22 @@ def test_decoding_slots_do_not_touch_each_other(model: MimiModel) -> None:
 
 
 @torch.inference_mode()
+def test_a_slot_of_nan_spoils_no_other_and_is_well_after_a_reset(
+    model: MimiModel, golden: dict[str, Any]
+) -> None:
+    pcm = golden["pcm"][:, : 4 * FRAME]
+    state = model.encoder.alloc(3)
+    both = torch.tensor([True, True, False])
+    nan = torch.full_like(pcm, torch.nan)
+    beside = model.encoder.step(state, torch.cat((pcm, nan, nan)), both)[0]
+    assert torch.equal(beside, golden["codes"][0, :, :4])
+    model.encoder.reset(state, torch.tensor([False, True, False]))
+    again = model.encoder.step(state, pcm.expand(3, -1), torch.tensor([False, True, True]))
+    assert torch.equal(again[1], beside)
+    assert torch.equal(again[2], beside)
+
+
+@torch.inference_mode()
 def test_fewer_codebooks_are_the_first_of_all(model: MimiModel, golden: dict[str, Any]) -> None:
     for n in range(1, 5):
         pcm = golden["pcm"][:, : 8 * FRAME]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FRAME_MS = 80.0
+_PACKAGES = ("torch", "transformers", "rustymimi")
 _COLOURS = {"encode": "#3b82c4", "decode": "#4f9d69"}
 
 
@@ -54,7 +56,15 @@ def codec_report(
         "share_of_the_best_other": shares,
         "exactness": exactness,
         "machine": describe_machine(),
+        "versions": {package: _version(package) for package in _PACKAGES},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def codec_table(report: dict[str, Any]) -> Table:

@@ -105,7 +105,10 @@ class MimiEncoderStream:
         self._rest = np.zeros(0, np.float32)
 
     def push(self, pcm: np.ndarray) -> np.ndarray:
-        """Take float32 [T], return the codes of the frames that are full: int64 [K, frames]."""
+        """Take float32 [T], return the codes of the frames that are full: int64 [K, frames].
+
+        The samples must be finite (see `audio.pcm.sanitise`): one NaN spoils the next 10 s.
+        """
         return self._encode(self._resampler.push(pcm))
 
     def flush(self) -> np.ndarray:
