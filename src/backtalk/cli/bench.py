@@ -20,6 +20,7 @@ from backtalk.cli.agent_options import (
     TtsOption,
     turn_settings,
 )
+from backtalk.cli.bench_rvq import rvq
 from backtalk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ TokenOption = Annotated[
 ]
 
 app = typer.Typer(help="Measure.", no_args_is_help=True)
+app.command()(rvq)
 
 
 @app.callback()
