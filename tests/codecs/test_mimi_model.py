@@ -165,3 +165,16 @@ def test_the_published_sizes_have_the_published_number_of_parameters() -> None:
     centroids = model.quantizer.semantic.centroids, model.quantizer.acoustic.centroids
     assert sum(c.numel() for c in centroids) == 32 * 2048 * 256
     assert (model.config.frame_size, model.config.frame_rate) == (1920, 12.5)
+
+
+@torch.inference_mode()
+def test_a_step_never_looks_at_a_value_so_that_a_device_need_not_be_waited_for() -> None:
+    with torch.device("meta"):  # tensors without values: looking at one fails
+        model = MimiModel(SMALL)
+        active = torch.ones(2, dtype=torch.bool)
+        encoding, decoding = model.encoder.alloc(2), model.decoder.alloc(2)
+        codes = model.encoder.step(encoding, torch.zeros(2, FRAME), active)
+        pcm = model.decoder.step(decoding, codes, active)
+        model.encoder.reset(encoding, active)
+        model.decoder.reset(decoding, active)
+    assert pcm.shape == (2, FRAME)
