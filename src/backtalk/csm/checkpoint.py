@@ -10,13 +10,13 @@ https://github.com/huggingface/transformers (models/csm/convert_csm.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
-from backtalk.csm.config import CsmConfig, TransformerSize
+from backtalk.csm.config import CsmConfig, TransformerSize, csm_1b, csm_tiny
 from backtalk.errors import ModelError
 from backtalk.nn.rope import to_half_split, to_interleaved
 
@@ -137,8 +137,17 @@ def layout_of(keys: Iterable[str], where: str) -> Layout:
     )
 
 
+def known_size(shapes: Mapping[str, tuple[int, ...]], layout: Layout) -> CsmConfig:
+    """The size that a checkpoint's text embedding belongs to; CSM-1B if it belongs to none."""
+    for config in (csm_1b(), csm_tiny()):
+        embedding = entries(config)[0]
+        if shapes.get(embedding.key(layout)) == embedding.shape:
+            return config
+    return csm_1b()
+
+
 def check_tensors(
-    shapes: dict[str, tuple[int, ...]], layout: Layout, config: CsmConfig, where: str
+    shapes: Mapping[str, tuple[int, ...]], layout: Layout, config: CsmConfig, where: str
 ) -> None:
     """Refuse a checkpoint with missing, additional or misshapen tensors.
 

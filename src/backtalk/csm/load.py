@@ -22,6 +22,7 @@ from backtalk.csm.checkpoint import (
     Layout,
     check_tensors,
     entries,
+    known_size,
     layout_of,
 )
 from backtalk.csm.config import CsmConfig, csm_1b
@@ -47,17 +48,17 @@ def load_csm(
 
     Args:
         path: a safetensors file, or a folder with one or with an index of several.
-        config: sizes; those of CSM-1B by default.
+        config: sizes; by default the known ones that its text embedding has, else CSM-1B's.
         weights: what the matrices are rounded to; see `WeightFormat`.
         device: where the model will run.
     Raises:
         ModelError: no such file, a pickle, a damaged file, or tensors that are missing, unknown,
             misshapen or not finite; the message names the first few.
     """
-    config = config or csm_1b()
     with ExitStack() as stack:
         files = _TensorFiles(stack, checkpoint_files(path))
         layout = layout_of(files.shapes, str(path))
+        config = config or known_size(files.shapes, layout)
         check_tensors(files.shapes, layout, config, str(path))
 
         def read(entry: Entry) -> Tensor:
