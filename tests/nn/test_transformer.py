@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from backtalk.nn.norm import RmsNorm  # noqa: E402
 from backtalk.nn.rope import (  # noqa: E402
     LlamaScaling,
     rope_frequencies,
@@ -168,3 +169,12 @@ def test_both_published_spellings_of_the_scaling_are_one() -> None:
     original = rope_frequencies(64, 500_000.0, LlamaScaling(32.0, 1.0, 4.0, 8192))
     rescaled = rope_frequencies(64, 500_000.0, LlamaScaling(32.0, 0.125, 0.5, 1024))
     assert torch.allclose(original, rescaled, rtol=1e-6)
+
+
+@torch.inference_mode()
+def test_the_norm_is_that_of_torch_even_of_nothing() -> None:
+    norm = RmsNorm(24)
+    torch.nn.init.normal_(norm.weight)
+    for x in (torch.randn(2, 3, 24) * 50, torch.zeros(1, 24)):
+        expected = torch.nn.functional.rms_norm(x, (24,), norm.weight, 1e-5)
+        assert torch.allclose(norm(x), expected, rtol=1e-5, atol=1e-6)
