@@ -114,6 +114,18 @@ async def test_audio_waits_while_too_much_of_it_is_unsent() -> None:
     await writing
 
 
+async def test_a_log_that_nobody_will_read_keeps_nothing() -> None:
+    log = EventLog(100)
+    for n in range(5):
+        log.append(entry(n))
+    read(log, 2)
+    log.close()
+    log.forget()
+    assert log.unsent() is None
+    assert not log._entries
+    assert log.position == log.end == 5
+
+
 @pytest.mark.parametrize("position", [0, 1, 3])
 async def test_nothing_is_received_twice_or_unreceived(position: int) -> None:
     log = EventLog(10)

@@ -162,7 +162,6 @@ async def test_a_bad_handshake_is_refused(server: Running, name: str) -> None:
             assert not answer.startswith(b"HTTP/1.1 5")
 
 
-@pytest.mark.xfail(reason="the request is never answered and its connection never closed")
 @pytest.mark.parametrize(
     "request_head",
     [handshake(PATH).replace(b"GET", b"POST"), handshake(PATH, "X-Strange: \x7f")],

@@ -168,7 +168,7 @@ async def test_a_full_server_says_so_at_once_and_a_place_is_free_when_a_client_l
 
 
 async def test_a_client_that_reads_nothing_is_closed_and_its_audio_in_flight_is_bounded() -> None:
-    limits = replace(LIMITS, unacknowledged_ms=400, stalled_s=1.0, ping_s=0.5)
+    limits = replace(LIMITS, live_unacknowledged_ms=400, stalled_s=1.0, ping_s=0.5)
     loop = asyncio.get_running_loop()
     async with running(limits=limits) as server:
         host, port = server.address.split(":")

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtalk.echo import build_echo
 from backtalk.errors import SessionClosedError
+from backtalk.models.store import ModelStore
 from backtalk.session.frame_session import MAX_UNREAD_MS, FrameSession
 from backtalk.session.frame_system import FrameSpec, StepOut
 from backtalk.stream.check import check_rows
@@ -150,6 +152,17 @@ async def test_a_reader_that_lags_loses_the_oldest_input_and_is_told_how_much() 
     unread, lag = round(MAX_UNREAD_MS / DelayLine().spec.frame_ms), 10
     assert heard == [*range(unread), *range(200 - lag, 200)]
     assert [e.frames for e in events if isinstance(e, Overrun)] == [200 - unread - lag]
+
+
+async def test_a_burst_that_is_stepped_where_it_arrives_comes_back_in_one_piece() -> None:
+    session = FrameSession(build_echo(ModelStore.default(), sample_rate=16000, frame_ms=10))
+    await session.feed(PCM[: 4 * FRAME])
+    await session.feed(PCM[4 * FRAME : 5 * FRAME])
+    await session.close()
+    audio = [e async for e in session.events() if isinstance(e, ReplyAudio)]
+    assert [len(e.pcm) for e in audio] == [4 * FRAME, FRAME]
+    assert [e.offset for e in audio] == [0, 4 * FRAME]
+    np.testing.assert_array_equal(np.concatenate([e.pcm for e in audio]), PCM[: 5 * FRAME])
 
 
 async def test_closing_wakes_a_feeder_that_waits_for_the_model() -> None:

@@ -217,6 +217,26 @@ async def test_long_noise_pauses_the_reply_which_then_goes_on_where_it_stopped()
     assert of(events, TurnMeasured)[0].latency.barge_in_ms is None
 
 
+async def test_a_reply_paused_by_speech_goes_on_if_the_microphone_is_switched_off_then() -> None:
+    responder = FakeResponder(reply_words=[f"w{n}" for n in range(20)])
+    session, events = session_with(responder), list[Event]()
+
+    async def listen() -> None:
+        async for event in session.events():
+            events.append(event)
+
+    listener = asyncio.create_task(listen())
+    await speak_into(session, *QUESTION, silence(1400), word("noise", 850))
+    assert of(events, ReplyPaused)
+    assert not of(events, ReplyResumed)
+    await asyncio.sleep(SETTINGS.max_pause_ms / 1000 + 5)
+    assert of(events, ReplyResumed)
+    assert of(events, TurnMeasured)
+    await session.close()
+    await listener
+    assert len(audio_of(events, 1)) == 20 * 200 * OUT_RATE // 1000
+
+
 async def test_a_user_who_goes_on_right_away_gets_their_turn_back() -> None:
     responder = FakeResponder(reply_words=[f"w{n}" for n in range(20)])
     # "what time" sounds complete, so the reply starts at about 280 ms; they go on at 500.

@@ -118,12 +118,12 @@ async def create_item(rt: RealtimeSession, event: Event) -> None:
             "item_create_invalid_previous_item_id", f"there is no item {after}", "previous_item_id"
         )
     if audio is None:
-        before = memory.add(entry, after)
+        memory.add(entry, after)
     else:
         pcm, _ = AudioIn(rt.config.format_in, rt.sample_rate_in).decode(audio, rt.limits.append_ms)
         rt.voice_items.add(entry.id)
-        before = rt.turns.add_spoken(entry, pcm, after)
-    rt.add_item(entry, before)
+        rt.turns.add_spoken(entry, pcm, after)
+    rt.add_item(entry)
 
 
 async def retrieve_item(rt: RealtimeSession, event: Event) -> None:
@@ -248,6 +248,9 @@ async def _run_aside(
         response.finish("completed")
     except BacktalkError as error:
         response.finish("failed", error=str(error))
+    except Exception:
+        log.exception("a response out of band failed in %s", rt.id)
+        response.finish("failed", error="the reply could not be made")
     finally:
         await conversation.close()
 

@@ -37,7 +37,9 @@ class Limits:
         resume_s: how long a session waits for its client to come back.
 
     Sending:
-        unacknowledged_ms: audio sent to a client that it has not been seen to receive.
+        unacknowledged_ms: audio of replies sent to a client that it has not been seen to receive.
+        live_unacknowledged_ms: the same of a system that keeps time with its input, whose audio is
+            stale when it comes late.
         stalled_s: a client that has not received anything for so long is closed.
         replay_events: sent events kept for a client that comes back.
 
@@ -72,6 +74,7 @@ class Limits:
     resume_s: float = 60.0
 
     unacknowledged_ms: int = 2000
+    live_unacknowledged_ms: int = 800
     stalled_s: float = 10.0
     replay_events: int = 4096
 

@@ -112,6 +112,7 @@ class RealtimeSession:
         self.buffered_ms = 0.0
         self.asides: set[asyncio.Task[None]] = set()
         self._outlet = outlet
+        self._told: set[str] = set()
         self._events = 0
         self._turn, self._item_id = 0, ""
         self._is_heard = False
@@ -183,6 +184,8 @@ class RealtimeSession:
 
     def emit(self, type: str, **fields: Any) -> str:
         """Send a server event; returns its id."""
+        if type == "conversation.item.added":
+            self._told.add(fields["item"]["id"])
         event_id = self.new_event_id()
         self._outlet.put({"type": type, "event_id": event_id, **fields})
         return event_id
@@ -230,17 +233,18 @@ class RealtimeSession:
         return item_json(entry, is_voice=entry.id in self.voice_items, status=status)
 
     def previous(self, item_id: str) -> str | None:
-        """The item before this one."""
+        """The item before this one that the client knows of."""
         before = None
         for entry in self.turns.memory:
             if entry.id == item_id:
                 return before
-            before = entry.id
+            if entry.id in self._told:
+                before = entry.id
         return before
 
-    def add_item(self, entry: Entry, before: str | None) -> None:
+    def add_item(self, entry: Entry) -> None:
         """Say that an item, already in the memory, is part of the conversation."""
-        item = self.show(entry)
+        item, before = self.show(entry), self.previous(entry.id)
         self.emit("conversation.item.added", previous_item_id=before, item=item)
         self.emit("conversation.item.done", previous_item_id=before, item=item)
 
@@ -362,7 +366,7 @@ class RealtimeSession:
         self.emit("input_audio_buffer.committed", **committed)
         entry = self.turns.memory.get(event.item_id)
         if entry is not None:
-            self.add_item(entry, before)
+            self.add_item(entry)
 
     def _on_transcript(self, event: UserTranscript) -> None:
         if self.config.is_transcribed and event.item_id is not None:
@@ -374,8 +378,11 @@ class RealtimeSession:
             self.emit(f"{kind}.completed", **ids, transcript=event.text, usage=usage)
 
     def _on_discarded(self, event: TurnDiscarded) -> None:
-        speech, self._speech = self._speech, None
-        if speech is not None and not self._speech_is_held and event.reason != "cleared":
+        speech = self._speech
+        if speech is None or event.item_id != speech.item_id:
+            return
+        self._speech = None
+        if not self._speech_is_held and event.reason != "cleared":
             end_ms = 1000 * speech.sample // self.sample_rate_in
             stopped = "input_audio_buffer.speech_stopped"
             self.emit(stopped, audio_end_ms=end_ms, item_id=speech.item_id)
@@ -490,13 +497,13 @@ class RealtimeSession:
 
     def _on_idle(self, event: IdleTimeout) -> None:
         entry = Entry(new_entry_id(), Message("user", USER_SAID_NOTHING))
-        before = self.turns.memory.add(entry)
+        self.turns.memory.add(entry)
         span = {"audio_start_ms": 0, "audio_end_ms": round(1000 * event.idle_s)}
         self.emit("input_audio_buffer.timeout_triggered", **span, item_id=entry.id)
-        committed = {"previous_item_id": before, "item_id": entry.id}
+        committed = {"previous_item_id": self.previous(entry.id), "item_id": entry.id}
         self.emit("input_audio_buffer.committed", **committed)
         self.voice_items.add(entry.id)
-        self.add_item(entry, before)
+        self.add_item(entry)
         self.turns.reply()
 
     def _on_session_error(self, event: SessionError) -> None:

@@ -124,6 +124,15 @@ class AckedWebSocketProtocol(WebSocketsSansIOProtocol):
         while self._unanswered:
             self._unanswered.popleft()[1].cancel()
 
+    def data_received(self, data: bytes) -> None:
+        """Read; a request that is no WebSocket handshake gets an answer, and no further hearing."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.handshake_initiated = self.handshake_complete = self.close_sent = True
+            self.conn.send_response(self.conn.reject(400, f"{self.conn.handshake_exc}\n"))
+            self._flush()
+            self.transport.close()
+
     def resume_writing(self) -> None:
         """The kernel has taken what was waiting."""
         super().resume_writing()

@@ -24,6 +24,7 @@ class Delivery:
 
     Args:
         log: read from its position on.
+        unacknowledged_ms: audio that may be on its way to the client.
 
     Attributes:
         held_back_s: how long the client's messages have been left unread on purpose so far, kept
@@ -31,10 +32,15 @@ class Delivery:
     """
 
     def __init__(
-        self, log: EventLog, socket: AckedSocket, limits: Limits, metrics: Metrics
+        self,
+        log: EventLog,
+        socket: AckedSocket,
+        unacknowledged_ms: int,
+        limits: Limits,
+        metrics: Metrics,
     ) -> None:
         self._log, self._socket, self._limits = log, socket, limits
-        self._metrics = metrics
+        self._metrics, self._unacknowledged_ms = metrics, unacknowledged_ms
         self._in_flight: deque[tuple[int, float]] = deque()
         self._in_flight_ms = 0.0
         self._news = asyncio.Event()
@@ -77,7 +83,7 @@ class Delivery:
         log, socket = self._log, self._socket
         while socket.is_writable and (entry := log.unsent()) is not None:
             if entry.audio_ms:
-                if self._in_flight_ms >= self._limits.unacknowledged_ms:
+                if self._in_flight_ms >= self._unacknowledged_ms:
                     break
                 self._in_flight.append((log.position, entry.audio_ms))
                 self._in_flight_ms += entry.audio_ms

@@ -132,6 +132,15 @@ class EventLog:
         self._room.set()
         self._tell()
 
+    def forget(self) -> None:
+        """Nobody will read again: keep nothing.
+
+        A session that is over is a knot of references that only the garbage collector unties, and
+        it comes late; the events would be most of what waits for it.
+        """
+        self.position = self._start = self.end
+        self._entries.clear()
+
     def _tell(self) -> None:
         if self.on_news is not None:
             self.on_news()

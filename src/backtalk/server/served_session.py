@@ -14,6 +14,7 @@ from backtalk.server.closing import Closing
 from backtalk.server.dialect import Dialect
 from backtalk.server.event_log import Entry, EventLog
 from backtalk.server.metrics import Metrics
+from backtalk.session.turn_session import TurnSession
 from backtalk.stream.clock import now_s
 
 RESUME = "backtalk.resume"
@@ -56,6 +57,7 @@ class ServedSession:
         self.is_over = False
         self.ends_at_s = now_s() + limits.session_s
         self.seat = seat
+        self._limits = limits
         self._metrics, self._on_updated, self._on_end = metrics, on_updated, on_end
         self._running_responses: set[str] = set()
         self.session = open_session(self)
@@ -69,6 +71,12 @@ class ServedSession:
     def wants_resume(self) -> bool:
         """Whether its client asked to be able to come back."""
         return RESUME in (self.effective.get("include") or ())
+
+    @property
+    def unacknowledged_ms(self) -> int:
+        """How much audio may be on its way to the client."""
+        is_live = not isinstance(self.session.session, TurnSession)
+        return self._limits.live_unacknowledged_ms if is_live else self._limits.unacknowledged_ms
 
     @property
     def is_busy(self) -> bool:
@@ -98,7 +106,10 @@ class ServedSession:
         self._metrics.sessions_total.labels(result).inc()
         self._on_end(self)
         self.log.close()
-        await self.session.close()
+        try:
+            await self.session.close()
+        finally:
+            self.log.forget()
 
     # For the session: see `realtime.outgoing.Outlet`.
 

@@ -7,7 +7,7 @@ import logging
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from backtalk.errors import BacktalkError, CapacityError, ProtocolError
+from backtalk.errors import BacktalkError, CapacityError, ConfigError, ProtocolError
 from backtalk.realtime import wire
 from backtalk.realtime.client_events import handle_event
 from backtalk.server import closing as close
@@ -98,7 +98,13 @@ class _Connection:
 
     async def serve(self, served: ServedSession) -> None:
         """Carry a session until the client or the server ends it."""
-        delivery = Delivery(served.log, self._socket, self._limits, self._service.metrics)
+        delivery = Delivery(
+            served.log,
+            self._socket,
+            served.unacknowledged_ms,
+            self._limits,
+            self._service.metrics,
+        )
         delivering = asyncio.create_task(delivery.run())
         reading = asyncio.create_task(self._read(served, delivery))
         told: asyncio.Future[Closing] = asyncio.get_running_loop().create_future()
@@ -224,6 +230,8 @@ def _refusal(error: BacktalkError) -> Closing:
             return Closing(close.TRY_LATER, "at_capacity", str(error), retry_after_s=retry_after_s)
         case ModelNotFoundError():
             return Closing(close.POLICY, "model_not_found", str(error), param="model")
+        case ConfigError():
+            return Closing(close.POLICY, "invalid_value", str(error))
         case ProtocolError():
             return Closing(close.POLICY, error.code, str(error), param=error.param)
     return Closing(close.INTERNAL, "internal_error", str(error))

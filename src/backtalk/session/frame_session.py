@@ -59,7 +59,11 @@ class FrameSession:
         self._max_lag_frames = None if waits else spec.max_lag_frames
         self._framer = Framer(spec.frame_size)
         self._frames: deque[np.ndarray] = deque()
-        self._max_unread_frames = max(2, round(MAX_UNREAD_MS / spec.frame_ms))
+        self._max_unread_samples = max(
+            2 * spec.frame_size, round(MAX_UNREAD_MS * spec.sample_rate / 1000)
+        )
+        self._unread_samples = 0
+        self._fresh: list[np.ndarray] = []
         self._outbox: Outbox[Event] = Outbox(on_audio_read=self._on_audio_read)
         self._dropped_frames = 0
         self._stepped = asyncio.Event()
@@ -140,12 +144,14 @@ class FrameSession:
         self._report_overrun()
         if text:
             self._outbox.put(ReplyText(now_s(), 1, text))
-        self._outbox.put(ReplyAudio(now_s(), 1, self._out_samples, pcm))
-        self._out_samples += len(pcm)
-        if len(self._step_ms) >= STEPS_PER_REPORT:
-            self._report_steps()
+        self._fresh.append(pcm)
+        self._unread_samples += len(pcm)
         if self._frames:
             self._engine.ready(self._slot)
+        if not (self._frames and self._spec.steps_on_loop) or self._is_unread:
+            self._give_out()  # else the next frame of the same burst follows at once
+        if len(self._step_ms) >= STEPS_PER_REPORT:
+            self._report_steps()
         self._stepped.set()
 
     def failed(self, message: str) -> None:
@@ -160,9 +166,17 @@ class FrameSession:
 
     @property
     def _is_unread(self) -> bool:
-        return self._outbox.audio_waiting >= self._max_unread_frames
+        return self._unread_samples >= self._max_unread_samples
 
-    def _on_audio_read(self) -> None:
+    def _give_out(self) -> None:
+        pcm = self._fresh[0] if len(self._fresh) == 1 else np.concatenate(self._fresh)
+        self._fresh.clear()
+        self._outbox.put(ReplyAudio(now_s(), 1, self._out_samples, pcm))
+        self._out_samples += len(pcm)
+
+    def _on_audio_read(self, event: Event) -> None:
+        assert isinstance(event, ReplyAudio)
+        self._unread_samples -= len(event.pcm)
         if self._frames:
             self._engine.ready(self._slot)
 

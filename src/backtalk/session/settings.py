@@ -40,6 +40,8 @@ class TurnSettings:
         barge_in_certain_ms: speech over the reply that stops it whatever the words.
         backchannel_max_ms: where no transcript is to be had, shorter speech than this over the
             reply is taken for "uh-huh".
+        max_pause_ms: a reply that paused for speech goes on after this long if nothing was
+            decided: the microphone was switched off, or the words never came.
         reopen_heard_ms: if the user goes on before this much of the reply was heard, they had not
             finished: their turn is reopened, not followed by another.
         reopen_within_ms: and only if they went on within this time of their last word.
@@ -75,6 +77,7 @@ class TurnSettings:
     barge_in_ms: int = 256
     barge_in_certain_ms: int = 800
     backchannel_max_ms: int = 500
+    max_pause_ms: int = 5000
     reopen_heard_ms: int = 600
     reopen_within_ms: int = 1500
 

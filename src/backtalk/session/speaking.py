@@ -106,7 +106,9 @@ class Speaking:
             self._wake.clear()
             self._send_words()
             if self.is_paused:
-                await self._wake.wait()
+                await self._sleep(self._settings.max_pause_ms / 1000)
+                if not self._wake.is_set():
+                    self.resume()
                 continue
             pcm = self.reply.audio(self.playout.sent_samples, piece)
             if len(pcm):

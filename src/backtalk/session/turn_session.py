@@ -401,7 +401,7 @@ class TurnSession:
         self._drop_draft(turn)
         self._open = None
         self._quiet_since_s = now_s()
-        self._outbox.put(TurnDiscarded(now_s(), turn.number, reason))
+        self._outbox.put(TurnDiscarded(now_s(), turn.number, reason, turn.item_id))
 
     # Listening with the models.
 
@@ -440,10 +440,6 @@ class TurnSession:
         elif weighs and heard is not None and self._is_about(user_turn):
             turn.evidence.words = heard.end_probability
             self._try_commit()
-
-    async def _recognise(self, user_turn: UserTurn, *, weighs: bool) -> WordsSoFar | None:
-        replies = self._replies
-        return await replies.conversation.hear(user_turn, replies.options, weighs=weighs)
 
     def _is_about(self, user_turn: UserTurn) -> bool:
         """Whether nothing was said since this was recorded."""

@@ -76,10 +76,13 @@ class TurnDiscarded(Event):
     Attributes:
         reason: `noise`, `backchannel`, `cleared` (by the client) or `failed` (the reply broke
             before any of it was heard).
+        item_id: that the turn would have had; None if it was over before, and its reply came to
+            nothing.
     """
 
     turn: int
     reason: str
+    item_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

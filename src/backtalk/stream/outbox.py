@@ -26,7 +26,6 @@ class Outbox(Generic[T]):
         on_audio_read: called when the reader has taken a piece of audio.
 
     Attributes:
-        audio_waiting: pieces of audio not read yet.
         dropped_events: events a dead reader never got.
     """
 
@@ -35,14 +34,14 @@ class Outbox(Generic[T]):
         max_audio_events: int = 64,
         max_events: int = 4096,
         audio_type: type = ReplyAudio,
-        on_audio_read: Callable[[], None] | None = None,
+        on_audio_read: Callable[[T], None] | None = None,
     ) -> None:
         self._events: deque[T] = deque()
         self._audio_type = audio_type
         self._max_audio_events = max_audio_events
         self._max_events = max_events
         self._on_audio_read = on_audio_read
-        self.audio_waiting = 0
+        self._audio_waiting = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -57,12 +56,12 @@ class Outbox(Generic[T]):
             self.dropped_events += 1
             return
         self._events.append(event)
-        self.audio_waiting += isinstance(event, self._audio_type)
+        self._audio_waiting += isinstance(event, self._audio_type)
         self._changed.set()
 
     async def put_audio(self, event: T) -> None:
         """Add a piece of audio once there is room for it."""
-        while self.audio_waiting >= self._max_audio_events and not self._is_closed:
+        while self._audio_waiting >= self._max_audio_events and not self._is_closed:
             self._room.clear()
             await self._room.wait()
         self.put(event)
@@ -70,7 +69,7 @@ class Outbox(Generic[T]):
     def take_back_audio(self) -> None:
         """Remove all audio that has not been read: the reply was stopped."""
         self._events = deque(e for e in self._events if not isinstance(e, self._audio_type))
-        self.audio_waiting = 0
+        self._audio_waiting = 0
         self._room.set()
 
     def close(self) -> None:
@@ -85,10 +84,10 @@ class Outbox(Generic[T]):
             while self._events:
                 event = self._events.popleft()
                 if isinstance(event, self._audio_type):
-                    self.audio_waiting -= 1
+                    self._audio_waiting -= 1
                     self._room.set()
                     if self._on_audio_read is not None:
-                        self._on_audio_read()
+                        self._on_audio_read(event)
                 yield event
             if self._is_closed:
                 return
