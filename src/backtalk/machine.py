@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-_PACKAGES = ("backtalk", "numpy", "onnxruntime", "ctranslate2", "xllamacpp", "hibari-tts")
+_PACKAGES = ("backtalk", "numpy", "onnxruntime", "ctranslate2", "xllamacpp", "hibari-tts", "torch")
 
 
 def describe_machine() -> dict[str, Any]:

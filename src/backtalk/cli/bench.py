@@ -20,6 +20,7 @@ from backtalk.cli.agent_options import (
     TtsOption,
     turn_settings,
 )
+from backtalk.cli.bench_codec import codec
 from backtalk.cli.bench_rvq import rvq
 from backtalk.errors import ConfigError
 
@@ -38,6 +39,7 @@ TokenOption = Annotated[
 
 app = typer.Typer(help="Measure.", no_args_is_help=True)
 app.command()(rvq)
+app.command()(codec)
 
 
 @app.callback()

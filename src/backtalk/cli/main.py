@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from backtalk.cli import bench, doctor, models
+from backtalk.cli import bench, codec, doctor, models
 from backtalk.cli.serve import serve
 from backtalk.cli.speak import speak
 from backtalk.cli.talk import talk
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command()(talk)
 app.command()(speak)
 app.command()(serve)
+app.add_typer(codec.app, name="codec")
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 app.command(name="doctor")(doctor.doctor)
