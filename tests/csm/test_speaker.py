@@ -82,6 +82,7 @@ def test_the_same_seed_says_the_same_and_another_seed_does_not(model: CsmModel) 
 def test_a_kept_cache_gives_what_reading_everything_again_gives(model: CsmModel) -> None:
     speaker = new_speaker(model, temperature=0.0)
     list(speaker.say("One."))
+    speaker._finish()
     (said,) = speaker._said
     speaker._read("Two.", 5)
     again = RowContext(model, feedback_fill(model, "mean"))
@@ -121,7 +122,7 @@ def test_the_oldest_is_forgotten_when_there_is_no_room_but_the_voice_stays(
         assert list(speaker.say(f"Text number {number}."))
         assert speaker._context.length <= CONFIG.backbone.max_positions
     assert 0 < len(speaker._said) < 12
-    assert speaker._said[-1].text == "Text number 11."
+    assert speaker._said[-1].text == "Text number 10."
 
 
 def test_a_voice_prompt_that_leaves_no_room_is_refused(model: CsmModel) -> None:
@@ -171,6 +172,7 @@ def test_an_end_frame_ends_the_segment_and_is_not_heard(model: CsmModel) -> None
 
     speaker._frame = frame  # type: ignore[method-assign]
     assert sum(frames_of(speaker.say("Hi."))) == 2
+    speaker._finish()
     assert speaker._said[0].codes.tolist() == [[3, 4]] * 8
 
 
@@ -211,3 +213,14 @@ def test_depth_may_change_from_frame_to_frame(model: CsmModel) -> None:
     sizes = frames_of(speaker.say("Hello there."))
     assert sum(sizes) == frame_cap("Hello there.")
     assert {codes.shape[1] for codes in decoder.codes} == {2, 3, 8}
+
+
+@torch.inference_mode()
+def test_a_text_that_was_broken_off_is_closed_before_the_next(model: CsmModel) -> None:
+    speaker = new_speaker(model)
+    broken_off = speaker.say("One, two, three, four.")
+    next(broken_off)
+    broken_off.close()
+    list(speaker.say("Five."))
+    assert [segment.text for segment in speaker._said] == ["One, two, three, four."]
+    assert speaker._said[0].codes.shape == (8, 1)

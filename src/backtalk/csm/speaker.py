@@ -105,6 +105,7 @@ class CsmSpeaker:
     def begin_reply(self) -> None:
         """Forget what was said, but not the voice."""
         self._said: list[Segment] = []
+        self._open: tuple[str, list[list[int]]] = ("", [])
         self._buffer = PlaybackBuffer(self._clock_s)
         self._depth = self._new_depth(self._buffer)
         self._generator = torch.Generator(self._model.device).manual_seed(self._settings.seed)
@@ -142,13 +143,11 @@ class CsmSpeaker:
         cap = frame_cap(text)
         text = text if text.rstrip()[-1:] in ".!?,;:" else text.rstrip() + "."
         with torch.inference_mode():
+            self._finish()
             cap = self._read(text, cap)
         frames: list[list[int]] = []
-        try:
-            yield from self._speak(frames, cap)
-        finally:
-            with torch.inference_mode():
-                self._finish(text, frames)
+        self._open = (text, frames)
+        yield from self._speak(frames, cap)
 
     def _read(self, text: str, cap: int) -> int:
         """Take the text in, after making room for it; returns the frames that may follow."""
@@ -233,8 +232,12 @@ class CsmSpeaker:
             pieces.append(self._decoder.step(self._sound, codes, active)[0])
         return torch.cat(pieces).float().cpu().numpy()
 
-    def _finish(self, text: str, frames: list[list[int]]) -> None:
-        """Close the segment as in training: with an end frame, unless the model drew it."""
+    def _finish(self) -> None:
+        """Close the last segment as in training: with an end frame, unless the model drew it.
+
+        Only when another follows: nobody should wait for the end of a reply that is over.
+        """
+        (text, frames), self._open = self._open, ("", [])
         if not frames:
             return
         codebooks = self._model.config.codebooks
