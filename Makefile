@@ -8,7 +8,7 @@ BIN := .venv/bin
 BACKTALK := $(BIN)/backtalk
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models demo test test-fast check fix bench clean
+.PHONY: help setup models demo test test-fast check fix fuzz bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,12 @@ setup: .venv/.ready ## make .venv with the package and its development tools
 	  { echo "backtalk needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,piper,webrtc,otel,models]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,piper,webrtc,otel]'
+	@touch $@
+
+# PyTorch is large, and the demo does not need it.
+.venv/.neural: .venv/.ready
+	$(BIN)/python -m pip install --quiet --editable '.[models]'
 	@touch $@
 
 models: setup ## fetch the default agent's models (once, about 180 MB)
@@ -33,14 +38,14 @@ demo: models ## hold a three-turn spoken conversation; leaves it in demo/
 	@echo "Listen to demo/conversation.wav (you left, the agent right) and open demo/timeline.png."
 	@echo "To talk to it yourself: $(BACKTALK) serve, then open http://localhost:8765/"
 
-test: setup ## run the default suite: unit tests and tests on the real default models
+test: setup .venv/.neural ## run the default suite: unit tests and tests on the real default models
 	$(BACKTALK) models get --set eval piper-joe
 	$(BIN)/python -m pytest
 
-test-fast: setup ## run the unit tests alone: no models, no network, no waiting
+test-fast: setup .venv/.neural ## run the unit tests alone: no models, no network, no waiting
 	$(BIN)/python -m pytest -m "not models and not slow"
 
-check: setup ## formatting, lint and types
+check: setup .venv/.neural ## formatting, lint and types
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
@@ -48,6 +53,9 @@ check: setup ## formatting, lint and types
 fix: setup ## format and apply safe lint fixes
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
+
+fuzz: setup ## search for protocol bugs for minutes instead of seconds
+	BACKTALK_FUZZ=long $(BIN)/python -m pytest --timeout=0 tests/realtime/test_fuzz.py tests/realtime/test_state_machine.py
 
 bench: models ## repeat the committed latency benchmark (about half an hour, an idle machine please)
 	$(BIN)/python benchmarks/run_latency.py
