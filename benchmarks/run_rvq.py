@@ -20,7 +20,7 @@ from typing import Any
 
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent / "src"), str(HERE.parent / "tests" / "parity")]
+sys.path[:0] = [str(HERE.parent / "src")]
 
 import torch  # noqa: E402
 

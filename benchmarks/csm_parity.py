@@ -1,7 +1,7 @@
 """Compare our CSM with the port in `transformers` on the same random weights, or keep its numbers.
 
-    python tests/parity/csm_parity.py --size 1b       # full size: 13 GB of memory, a few minutes
-    python tests/parity/csm_parity.py --size tiny     # also writes tests/golden/csm_tiny.safetensors
+    python benchmarks/csm_parity.py --size 1b       # full size: 13 GB of memory, a few minutes
+    python benchmarks/csm_parity.py --size tiny     # also writes tests/golden/csm_tiny.safetensors
 
 Needs `transformers` (5.23.0 was used) beside torch. The default suite compares with the kept file.
 """
@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "csm"), str(Path(__file__).parents[2] / "src")]
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "csm"), str(ROOT / "src")]
 
 from golden_weights import golden_codes, golden_tensors, golden_text  # noqa: E402
 
@@ -28,7 +29,7 @@ from backtalk.csm.config import CsmConfig, csm_1b, csm_tiny  # noqa: E402
 from backtalk.csm.load import build_csm  # noqa: E402
 
 FRAMES = 4
-GOLDEN = Path(__file__).parents[1] / "golden" / "csm_tiny.safetensors"
+GOLDEN = ROOT / "tests" / "golden" / "csm_tiny.safetensors"
 
 
 def reference(config: CsmConfig, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
