@@ -158,8 +158,13 @@ def test_the_client_of_the_readme_gets_an_answer(folder: Path, served: str) -> N
     assert "Paris" in result.stdout
 
 
+def _marked(command: str) -> object:
+    """CSM at full size takes gigabytes and a minute, for noise."""
+    return pytest.param(command, marks=[pytest.mark.slow] if "csm" in command else [])
+
+
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if SERVED not in c and c.split()[1] != "serve"]
+    "command", [_marked(c) for c in COMMANDS if SERVED not in c and c.split()[1] != "serve"]
 )
 def test_a_command_of_the_readme_works(command: str, folder: Path, endpoint: str) -> None:
     words = shlex.split(command.replace("http://localhost:8080/v1", endpoint))
@@ -183,7 +188,8 @@ def test_a_command_of_the_readme_works(command: str, folder: Path, endpoint: str
 
 
 def test_the_program_of_the_readme_works(folder: Path) -> None:
-    program = next(block for language, block in BLOCKS if language == "python")
+    programs = [block for language, block in BLOCKS if language == "python"]
+    (program,) = [program for program in programs if SERVED not in program]
     result = run([sys.executable, "-c", program], folder)
     assert result.returncode == 0, result.stderr
     for event in ("UserTranscript", "UserTurnEnded", "ReplyAudio", "TurnMeasured"):
