@@ -1,0 +1,1 @@
+"""What trains the miniatures: their corpus and their recipes."""

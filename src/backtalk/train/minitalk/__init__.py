@@ -1,0 +1,1 @@
+"""MiniTalk: a small world of spoken questions and answers that miniatures can learn whole."""
