@@ -61,7 +61,15 @@ class Corpus:
                     f"{path} is missing; run the command that made the corpus again: it makes "
                     "what is missing"
                 )
-            yield from read_shard(path, with_audio=with_audio)
+            count = 0
+            for item in read_shard(path, with_audio=with_audio):
+                count += 1
+                yield item
+            if count != plan.dialogues:
+                raise CorpusError(
+                    f"shard {path} is cut short ({count} of {plan.dialogues} dialogues); delete "
+                    "it and run the command that made the corpus again: it makes what is missing"
+                )
 
 
 def begin_corpus(folder: Path, settings: MiniTalkSettings) -> Corpus:

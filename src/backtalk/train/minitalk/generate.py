@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,25 +73,16 @@ def generate(
     began_s = time.monotonic()
     try:
         corpus = begin_corpus(folder, settings)
-        for left in folder.glob(f"*{PARTIAL}"):
-            left.unlink()
-        missing = corpus.missing()
-        _need_room(corpus, len(missing) / len(corpus.plans))
-        on_begin(len(missing), len(corpus.plans))
-        made = []
-        for number, result in run_each(
-            make, [(plan, corpus.path_of(plan)) for plan in missing], jobs
-        ):
-            made.append(result)
-            on_shard(missing[number], result)
-        items = list(corpus.items(with_audio=False))
-        if leaks := find_leaks(items):
-            raise CorpusError(
-                f"{folder} leaks: {leaks[0]} ({len(leaks)} in all); do not use it; "
-                "delete it and make it again"
-            )
-        contents = count_contents(items)
-        write_whole(folder / CARD, card_text(corpus, contents))
+        with _alone(folder):
+            made = _make_missing(corpus, jobs, on_shard, on_begin, make)
+            items = list(corpus.items(with_audio=False))
+            if leaks := find_leaks(items):
+                raise CorpusError(
+                    f"{folder} leaks: {leaks[0]} ({len(leaks)} in all); do not use it; "
+                    "delete it and make it again"
+                )
+            contents = count_contents(items)
+            write_whole(folder / CARD, card_text(corpus, contents))
     except OSError as error:
         if is_disk_full(error):
             raise CorpusError(
@@ -99,6 +91,40 @@ def generate(
             ) from error
         raise CorpusError(f"cannot write to {folder}: {error.strerror or error}") from error
     return Generated(corpus, tuple(made), contents, time.monotonic() - began_s)
+
+
+def _make_missing(
+    corpus: Corpus,
+    jobs: int,
+    on_shard: Callable[[ShardPlan, ShardMade], None],
+    on_begin: Callable[[int, int], None],
+    make: MakeShard,
+) -> list[ShardMade]:
+    for left in corpus.folder.glob(f"*{PARTIAL}"):
+        left.unlink(missing_ok=True)
+    missing = corpus.missing()
+    _need_room(corpus, len(missing) / len(corpus.plans))
+    on_begin(len(missing), len(corpus.plans))
+    made = []
+    work = [(plan, corpus.path_of(plan)) for plan in missing]
+    for number, result in run_each(make, work, jobs):
+        made.append(result)
+        on_shard(missing[number], result)
+    return made
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. The system frees it when a process dies."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise CorpusError(
+            f"another process is making {folder}; wait for it, or give another folder"
+        ) from None
 
 
 def _need_room(corpus: Corpus, share: float) -> None:

@@ -99,7 +99,8 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = path.with_name(path.name + PARTIAL)
+        # Named for this process: one that was left behind by a killed run may still be writing.
+        self._partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
         self._file = self._partial.open("wb")
         self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
 

@@ -7,10 +7,12 @@ hand for want of memory, is noticed.
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
@@ -65,8 +67,9 @@ def run_each(
 
 
 def _run(connection: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C is for the parent, which then ends this process.
+    # Ctrl-C is for the parent, which then ends this process; a killed parent ends it, too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     outcome: tuple[Any, Exception | None]
     try:
         outcome = (work(*arguments), None)
@@ -78,6 +81,13 @@ def _run(connection: Connection, work: Callable[..., Any], arguments: tuple[Any,
         outcome = (None, RuntimeError(traceback.format_exc()))
     connection.send(outcome)
     connection.close()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _result(connection: Connection, process: SpawnProcess) -> Any:
