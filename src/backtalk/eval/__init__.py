@@ -1,0 +1,1 @@
+"""How well a system answers: the same questions, ears and scores for every system."""

@@ -1,0 +1,100 @@
+"""The ears of an evaluation: a recogniser, DNSMOS and a speaker encoder, the same for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backtalk.audio.resample import resample
+from backtalk.cascade.protocols import Asr
+from backtalk.eval.answers import is_right
+from backtalk.eval.dnsmos import Dnsmos, SpeechQuality
+from backtalk.eval.replies import Reply
+from backtalk.eval.speaker_encoder import SpeakerEncoder, similarity, unit
+from backtalk.models.manifest import read_manifest
+from backtalk.models.store import ModelStore
+
+if TYPE_CHECKING:
+    from backtalk.models.progress import Progress
+
+HEARING_RATE = 16_000
+RECOGNISER = "whisper-base"
+_SHORTEST_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the judges say of one reply.
+
+    Attributes:
+        heard: what the recogniser made of it, empty if nothing was audible.
+        is_right: whether that answers the question.
+        quality: None if nothing was audible.
+        similarity: of the speaker to the answer voice, cosine; None if nothing was audible.
+    """
+
+    reply: Reply
+    heard: str
+    is_right: bool
+    quality: SpeechQuality | None
+    similarity: float | None
+
+
+class Judges:
+    """All three, and what the answer voice sounds like to them.
+
+    Args:
+        asr: hears replies at 16 kHz.
+        samples: recordings of the answer voice, float32 [T] at 16 kHz, at least one.
+    """
+
+    def __init__(
+        self, asr: Asr, dnsmos: Dnsmos, encoder: SpeakerEncoder, samples: Sequence[np.ndarray]
+    ) -> None:
+        assert asr.sample_rate == HEARING_RATE
+        self._asr, self._dnsmos, self._encoder = asr, dnsmos, encoder
+        self._voice = unit(np.mean([encoder.embed(pcm) for pcm in samples], axis=0))
+
+    def judge(self, reply: Reply) -> Judgement:
+        """Hear a reply and rate it."""
+        if len(reply.pcm) < _SHORTEST_S * reply.sample_rate:
+            return Judgement(reply, "", False, None, None)
+        pcm = resample(reply.pcm, reply.sample_rate, HEARING_RATE)
+        heard = self._asr.transcribe(pcm).text
+        return Judgement(
+            reply,
+            heard,
+            is_right(heard, reply.spoken.turn.key),
+            self._dnsmos.rate(pcm),
+            similarity(self._encoder.embed(pcm), self._voice),
+        )
+
+
+def scorer_store(store: ModelStore) -> ModelStore:
+    """The same folder with the manifest of the scorers."""
+    return ModelStore(store.root, read_manifest(Path(__file__).with_name("scorers.toml")))
+
+
+def load_judges(store: ModelStore, samples: Sequence[Reply], progress: Progress) -> Judges:
+    """The judges from the store; what is missing of the two scorers is fetched first.
+
+    Args:
+        samples: of the answer voice.
+    Raises:
+        ModelError: a file is missing and cannot be fetched; says what to do.
+        ConfigError: torch is not installed.
+    """
+    from backtalk.cascade.whisper_asr import WhisperAsr
+
+    path = store.require(RECOGNISER)
+    dnsmos, encoder = scorer_store(store).get_many(["dnsmos", "resemblyzer"], progress=progress)
+    return Judges(
+        WhisperAsr(path),
+        Dnsmos(dnsmos.path),
+        SpeakerEncoder(encoder.path),
+        [resample(reply.pcm, reply.sample_rate, HEARING_RATE) for reply in samples],
+    )
