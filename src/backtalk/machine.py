@@ -33,6 +33,30 @@ def rss_mib() -> float:
         return 0.0
 
 
+class StolenTime:
+    """How much processor time the host of a virtual machine kept for others, since it was made."""
+
+    def __init__(self) -> None:
+        self._began = _cpu_ticks()
+
+    def share(self) -> float | None:
+        """0 to 1 of all processor time; None where the system does not say."""
+        if self._began is None or (now := _cpu_ticks()) is None:
+            return None
+        stolen, all = (there - here for here, there in zip(self._began, now, strict=True))
+        return stolen / all if all else 0.0
+
+
+def _cpu_ticks() -> tuple[int, int] | None:
+    """Stolen, and all, since the system began."""
+    try:
+        with open("/proc/stat") as stat:
+            ticks = [int(word) for word in stat.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    return (ticks[7], sum(ticks)) if len(ticks) == 8 else None
+
+
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo") as cpuinfo:

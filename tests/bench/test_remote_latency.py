@@ -32,7 +32,7 @@ async def measure(
     async with server.run():
         target = Target(server.url, "some-model")
         result = await measure_remote_latency(
-            target, turn_detection, [QUESTION] * questions, shown.append
+            target, turn_detection, None, [QUESTION] * questions, shown.append
         )
     assert shown == result.exchanges
     return shown, remote_report(target, result)
@@ -80,7 +80,7 @@ async def test_a_reply_that_fails_is_reported() -> None:
 async def test_a_full_server_is_one_line() -> None:
     async with FakeTalker(slots=0).run() as server:
         with pytest.raises(ConnectError, match="opened no session: at_capacity: full"):
-            await measure_remote_latency(Target(server.url), None, [QUESTION], lambda e: None)
+            await measure_remote_latency(Target(server.url), None, None, [QUESTION], lambda e: None)
 
 
 @pytest.mark.parametrize("stages_ms", [None, {"asr": 100.0, "transport": 400.0}])
@@ -89,7 +89,7 @@ async def test_there_is_a_picture_with_and_without_stages(
 ) -> None:
     async with FakeTalker(stages_ms=stages_ms).run() as server:
         target = Target(server.url)
-        result = await measure_remote_latency(target, None, [QUESTION], lambda e: None)
+        result = await measure_remote_latency(target, None, None, [QUESTION], lambda e: None)
     draw_remote_latency(tmp_path / "latency.png", target, result)
     assert (tmp_path / "latency.png").stat().st_size > 5000
     json.dumps(remote_report(target, result))

@@ -52,6 +52,7 @@ async def test_audio_that_is_taken_back_is_not_sent_and_makes_room() -> None:
 
 async def test_a_reader_that_comes_back_gets_what_follows_its_last_event() -> None:
     log = EventLog(10)
+    log.kept = EventLog.KEPT
     for n in range(6):
         log.append(entry(n))
     read(log, 5)
@@ -66,6 +67,7 @@ async def test_a_reader_that_comes_back_gets_what_follows_its_last_event() -> No
 
 async def test_a_reader_with_an_event_long_gone_gets_all_that_is_kept() -> None:
     log = EventLog(1000)
+    log.kept = EventLog.KEPT
     for n in range(EventLog.KEPT + 50):
         log.append(entry(n))
         read(log, 1)
@@ -74,14 +76,18 @@ async def test_a_reader_with_an_event_long_gone_gets_all_that_is_kept() -> None:
     assert log.unsent().event_id == "event_50"  # type: ignore[union-attr]
 
 
-async def test_received_events_are_dropped_but_for_a_margin() -> None:
+@pytest.mark.parametrize("kept", [0, EventLog.KEPT])
+async def test_received_events_are_dropped_but_for_those_of_a_client_that_may_return(
+    kept: int,
+) -> None:
     log = EventLog(1000)
+    log.kept = kept
     for n in range(900):
         log.append(entry(n))
     read(log, 900)
     assert len(log._entries) == 900
     log.acknowledge(900)
-    assert len(log._entries) == EventLog.KEPT
+    assert len(log._entries) == kept
 
 
 async def test_no_more_is_kept_than_allowed_even_if_nothing_is_ever_received() -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from backtalk.bench.echo_stream import EchoStream, RefusedError, Tally, Target
 from backtalk.bench.server_watch import EVERY_S, ServerWatch
 from backtalk.bench.stamped_audio import FRAME_S
+from backtalk.machine import StolenTime
 
 STORM_CONNECTS_WITHIN_S = 5.0
 SLOW_READER_STOPS_S = 10.0
@@ -60,6 +61,8 @@ class LoadRun:
         calm: storm only: of the accepted sessions after the last connect.
         settled_ms: per slow reader, worst latency later than a second after it read again.
         held_ms: per slow reader, how much old sound it got when it read again.
+        load_average: of the machine when it ended.
+        stolen_share: of processor time that a virtual machine was denied meanwhile, 0 to 1.
     """
 
     plan: LoadPlan
@@ -70,6 +73,7 @@ class LoadRun:
     settled_ms: list[float] = field(default_factory=list)
     held_ms: list[float] = field(default_factory=list)
     load_average: float = 0.0
+    stolen_share: float | None = None
 
 
 async def run_load(plan: LoadPlan, on_progress: Callable[[str], None] | None = None) -> LoadRun:
@@ -79,11 +83,12 @@ async def run_load(plan: LoadPlan, on_progress: Callable[[str], None] | None = N
     gc.freeze()  # keeps collections short: their pauses would count as the server's
     watch = ServerWatch(plan.target.url, plan.target.token)
     run = LoadRun(plan, watch)
+    stolen = StolenTime()
     async with watch:
         await PROFILES[plan.profile](run, itertools.count(random.getrandbits(24) << 7), say)
         if watch.samples:
             await asyncio.sleep(1.5 * EVERY_S)  # one more reading when everybody has left
-    run.load_average = os.getloadavg()[0]
+    run.load_average, run.stolen_share = os.getloadavg()[0], stolen.share()
     gc.unfreeze()
     return run
 

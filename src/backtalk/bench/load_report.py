@@ -25,8 +25,9 @@ READY_P99_MS = 100.0
 REFUSED_P99_MS = 50.0
 SETTLED_MS = 250.0
 CHURN_GROWTH_MIB = 20.0
-BUSY_LOAD = 4.0
-"""Load average above which a machine counts as busy, and may take twice as long."""
+BUSY_LOAD, BUSY_STOLEN_SHARE = 4.0, 0.02
+"""Load average, or processor time denied to a virtual machine, above which a machine counts as
+busy, and may take twice as long."""
 HISTOGRAM_EDGES_MS = [round(0.1 * 10 ** (n / 10), 4) for n in range(51)]
 
 
@@ -66,7 +67,8 @@ def load_report(run: LoadRun) -> dict[str, Any]:
         "bench": "load",
         "plan": asdict(plan) | {"target": target},
         "machine": describe_machine(),
-        "is_busy": run.load_average > BUSY_LOAD,
+        "is_busy": _is_busy(run),
+        "stolen_percent": None if run.stolen_share is None else round(100 * run.stolen_share, 1),
         "frames": asdict(tally.counts),
         "latency_ms": quantiles(tally.latency_ms),
         "client_late_ms": quantiles(tally.late_ms),
@@ -98,6 +100,10 @@ def load_report(run: LoadRun) -> dict[str, Any]:
     }
 
 
+def _is_busy(run: LoadRun) -> bool:
+    return run.load_average > BUSY_LOAD or (run.stolen_share or 0.0) > BUSY_STOLEN_SHARE
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
@@ -105,7 +111,7 @@ def _finite(value: float | None) -> float | None:
 def _checks(run: LoadRun) -> Iterator[Check]:
     plan, tally = run.plan, run.tally
     size = 64 if plan.sessions <= 64 else 200
-    patience = 2.0 if run.load_average > BUSY_LOAD else 1.0
+    patience = 2.0 if _is_busy(run) else 1.0
     for name in ("lost", "reordered", "duplicated", "crossed", "damaged"):
         yield Check(name, getattr(tally.counts, name), 0)
     yield Check("error events", tally.errors.total(), tally.refusals.total())

@@ -27,6 +27,7 @@ from backtalk.talk import Exchange, Question, RecordedConversation
 async def measure_remote_latency(
     target: Target,
     turn_detection: str | None,
+    max_tokens: int | None,
     questions: Sequence[Question],
     on_exchange: Callable[[Exchange], None],
 ) -> VariantResult:
@@ -38,7 +39,7 @@ async def measure_remote_latency(
     result = VariantResult(Variant(turn_detection or "default", TurnSettings()))
     for at in range(0, len(questions), QUESTIONS_PER_CONVERSATION):
         session = await RemoteSession.connect(
-            target.url, target.model, target.token, turn_detection
+            target.url, target.model, target.token, turn_detection, max_tokens
         )
         conversation = RecordedConversation(session, ConversationRecorder())
         for exchange in await conversation.hold(questions[at : at + QUESTIONS_PER_CONVERSATION]):

@@ -82,12 +82,18 @@ class RemoteSession:
 
     @classmethod
     async def connect(
-        cls, url: str, model: str | None, token: str | None, turn_detection: str | None
+        cls,
+        url: str,
+        model: str | None,
+        token: str | None,
+        turn_detection: str | None,
+        max_tokens: int | None = None,
     ) -> RemoteSession:
         """Open a session and ask for transcripts and, where there are any, stages.
 
         Args:
             turn_detection: `server_vad` or `semantic_vad`; None leaves it to the server.
+            max_tokens: longest reply; None leaves it to the server.
         Raises:
             ConnectError: no server, or no session.
         """
@@ -103,6 +109,8 @@ class RemoteSession:
             raise ConnectError(f"{url} opened no session: {session._refusal}")
         session._ask({"audio": {"input": {"transcription": {"model": "whisper-1"}}}}, _OPTIONAL)
         session._ask({"include": ["backtalk.latency"]}, _OPTIONAL)
+        if max_tokens is not None:
+            session._ask({"max_output_tokens": max_tokens}, "")
         if turn_detection is not None:
             session._ask({"audio": {"input": {"turn_detection": {"type": turn_detection}}}}, "")
         return session

@@ -37,6 +37,8 @@ TokenOption = Annotated[
     typer.Option(envvar="BACKTALK_TOKEN", help="Key for the server."),
 ]
 
+MAX_TOKENS = 16
+
 app = typer.Typer(help="Measure.", no_args_is_help=True)
 app.command()(rvq)
 app.command()(codec)
@@ -67,7 +69,10 @@ def latency(
         bool,
         typer.Option("--realtime/--fast", help="--fast skips the silences instead of waiting."),
     ] = True,
-    max_tokens: Annotated[int, typer.Option(help="Length of a reply, to keep the run short.")] = 16,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(help="Longest reply, to keep the run short; 16, a server's own with --url."),
+    ] = None,
     url: Annotated[
         str | None,
         typer.Option(
@@ -104,12 +109,13 @@ def latency(
     from backtalk.stream.clock import run_virtual
     from backtalk.systems import TurnAgent, build_agent
 
-    if turns is not None and turns < 1:
-        raise ConfigError(f"--turns must be at least 1, not {turns}")
+    for name, number in (("turns", turns), ("max-tokens", max_tokens)):
+        if number is not None and number < 1:
+            raise ConfigError(f"--{name} must be at least 1, not {number}")
     _check_folder(out)
     questions = read_questions(folder, turns)
     if url is not None:
-        _measure_server(url, model, token, turn_detection, questions, out, json)
+        _measure_server(url, model, token, turn_detection, max_tokens, questions, out, json)
         return
     settings = turn_settings(set_)
     variants = _variants(settings, set_ or [], compare or [])
@@ -120,7 +126,9 @@ def latency(
         from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         with console.status(f"loading {system} and warming it up"):
-            agent = build_agent(system, **choice.builder_options(), max_tokens=max_tokens)
+            agent = build_agent(
+                system, **choice.builder_options(), max_tokens=max_tokens or MAX_TOKENS
+            )
             await agent.warm_up()
         columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, disable=json) as progress:
@@ -160,6 +168,7 @@ def _measure_server(
     model: str | None,
     token: str | None,
     turn_detection: str | None,
+    max_tokens: int | None,
     questions: list[Question],
     out: Path | None,
     json: bool,
@@ -184,7 +193,9 @@ def _measure_server(
         console.print(f"{exchange.question}: {said} {' '.join(exchange.errors)}")
 
     target = Target(url, model, token)
-    result = asyncio.run(measure_remote_latency(target, turn_detection, questions, show))
+    result = asyncio.run(
+        measure_remote_latency(target, turn_detection, max_tokens, questions, show)
+    )
     found = remote_report(target, result)
     found["realtime"] = True
     if out is not None:

@@ -44,7 +44,11 @@ class AckedSocket:
 
     async def receive(self) -> str | bytes | None:
         """The next message; None when the peer has gone."""
-        message: dict[str, Any] = await self._protocol.receive()  # type: ignore[assignment]
+        protocol = self._protocol
+        message: Any = await protocol.queue.get()
+        if protocol.read_paused and protocol.queue.empty():
+            protocol.read_paused = False
+            protocol.transport.resume_reading()
         if message["type"] == "websocket.disconnect":
             return None
         return message["text"] if "text" in message else message["bytes"]

@@ -25,7 +25,7 @@ class EventLog:
     """Events in order, each at a position that never changes.
 
     The writer (`append`) is held back by `room`, the reader (`unsent`, `sent`) by its socket.
-    Events leave the log once they were received (`acknowledge`) and `KEPT` more as well, or when
+    Events leave the log once they were received (`acknowledge`) and `kept` more as well, or when
     there are more than `max_events`.
 
     Args:
@@ -36,11 +36,13 @@ class EventLog:
             its way to a socket visits no other task.
         position: of the first event not sent.
         acknowledged: everything before this position was received.
+        kept: received events that stay; none, unless the client may come back.
         is_closed: nothing more will be said.
     """
 
     KEPT = 128
-    """Received by the client's library and kept: its program may not have read them yet."""
+    """Received by the client's library and kept, for a client that may come back (`kept`): its
+    program may not have read them yet."""
 
     MAX_UNSENT_AUDIO_MS = 240.0
     """Audio taken from the session and not sent. More would be stale if it were interrupted."""
@@ -53,6 +55,7 @@ class EventLog:
         self._room = asyncio.Event()
         self.on_news: Callable[[], None] | None = None
         self.is_closed = False
+        self.kept = 0
         self.position = 0
         self.acknowledged = 0
 
@@ -153,7 +156,7 @@ class EventLog:
 
     def _prune(self) -> None:
         while len(self._entries) > self._max_events or (
-            self._start < self.acknowledged - self.KEPT
+            self._start < self.acknowledged - self.kept
         ):
             if self._start >= self.position:
                 return

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from backtalk.realtime.limits import Limits
 from backtalk.server.closing import POLICY, Closing, new_event_id
+from backtalk.server.event_log import EventLog
 from backtalk.server.served_session import ServedSession
 
 
@@ -63,6 +64,7 @@ class SessionRegistry:
         """Tell the client with what it can come back, if it wants to know and does not yet."""
         if not served.wants_resume or served.id in self._tokens:
             return
+        served.log.kept = EventLog.KEPT
         self._tokens[served.id] = _Tokens()
         self._new_token(served)
 

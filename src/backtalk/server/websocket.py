@@ -154,9 +154,13 @@ class _Connection:
     async def _read(self, served: ServedSession, delivery: Delivery) -> None:
         incoming, session = IncomingLimits(self._limits), served.session
         while True:
-            text = await self._next_text()
+            text = await self._socket.receive()
             if text is None:
                 return
+            self._heard_at_s = now_s()
+            if isinstance(text, bytes):
+                message = "events are JSON in text messages"
+                raise Closing(close.WRONG_TYPE, "binary_message", message)
             try:
                 event = wire.decode(text, self._limits)
             except ProtocolError as error:
@@ -192,14 +196,6 @@ class _Connection:
             message = "the longest time for a session is over"
             return Closing(close.NORMAL, "session_expired", message)
         return Closing(close.NORMAL, "idle", "nothing was heard for too long")
-
-    async def _next_text(self) -> str | None:
-        """The next message; None when the peer has gone."""
-        message = await self._socket.receive()
-        self._heard_at_s = now_s()
-        if isinstance(message, bytes):
-            raise Closing(close.WRONG_TYPE, "binary_message", "events are JSON in text messages")
-        return message
 
     def _caller(self) -> Caller:
         websocket = self._websocket
