@@ -47,9 +47,7 @@ def test_every_step_in_the_calendar_is_right() -> None:
 
 def test_a_question_says_what_its_answer_is_about() -> None:
     for turn in TURNS:
-        if "again" in (turn.task, *turn.question.lower().strip(".?").split()) or (
-            turn.question.startswith("And") or turn.task in ("again", "name")
-        ):
+        if turn.task in ("again", "name") or turn.question.startswith("And "):
             continue
         about = turn.combinations[0].split(":")[1:]
         if turn.task == "sum":
@@ -81,7 +79,7 @@ def test_a_follow_up_goes_on_from_the_answer_before() -> None:
 def test_texts_have_words_and_marks_only() -> None:
     for turn in TURNS:
         for text in (turn.question, turn.answer):
-            assert re.fullmatch(r"[A-Za-z ,.?]+", text), text
+            assert re.fullmatch(r"[A-Za-z' ,.?]+", text), text
             assert text[-1] in ".?"
             assert text[0].isupper()
 

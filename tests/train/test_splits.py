@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from backtalk.train.minitalk.grammar import sum_turn
 from backtalk.train.minitalk.leaks import find_leaks
-from backtalk.train.minitalk.plan import MiniTalkSettings, plan_dialogues, plan_shards
+from backtalk.train.minitalk.plan import DIALOGUE_S, MiniTalkSettings, plan_dialogues, plan_shards
 from backtalk.train.minitalk.shard_file import Item, SpokenTurn, Utterance
 from backtalk.train.minitalk.splits import combination_split, turn_split
 
@@ -90,7 +90,7 @@ def test_a_plan_has_as_much_as_was_asked_for_and_is_the_same_again() -> None:
     settings = MiniTalkSettings(hours=20.0, seed=3)
     shards = plan_shards(settings)
     dialogues = sum(shard.dialogues for shard in shards)
-    assert dialogues * 2.75 >= 20 * 3600
+    assert dialogues * DIALOGUE_S >= 20 * 3600
     assert shards == plan_shards(settings)
     assert len({shard.name for shard in shards}) == len(shards)
     assert [name for name, _, _ in plan_dialogues(shards[0])][:1] == ["test-0000-0000"]

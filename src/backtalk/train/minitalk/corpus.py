@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backtalk.train.minitalk.corpus_error import CorpusError
-from backtalk.train.minitalk.plan import MiniTalkSettings, ShardPlan, plan_shards
+from backtalk.train.minitalk.plan import MiniTalkSettings, ShardPlan, plan_shards, texts_fingerprint
 from backtalk.train.minitalk.shard_file import Item, read_shard
 from backtalk.train.minitalk.splits import Split
 from backtalk.train.strict_settings import strict_settings
@@ -36,7 +36,15 @@ class Corpus:
         self.settings = strict_settings(
             MiniTalkSettings, table["settings"], f"{folder / DESCRIPTION}"
         )
-        self.plans = plan_shards(self.settings)
+        try:
+            self.plans = [
+                ShardPlan(split, int(number), int(dialogues), self.settings.seed)
+                for split, number, dialogues in table["shards"]
+            ]
+        except (TypeError, ValueError) as error:
+            raise CorpusError(
+                f"{folder / DESCRIPTION} lists its shards wrongly ({error}); make the corpus again"
+            ) from error
 
     def path_of(self, plan: ShardPlan) -> Path:
         """Where that shard is or will be."""
@@ -75,6 +83,8 @@ class Corpus:
 def begin_corpus(folder: Path, settings: MiniTalkSettings) -> Corpus:
     """Begin a corpus in a new or empty folder, or take up one that was begun there.
 
+    A complete corpus is taken as it is, whatever versions it was made with.
+
     Raises:
         CorpusError: the folder holds something else, a corpus of other settings, or one that other
             versions of the voices began.
@@ -89,8 +99,13 @@ def begin_corpus(folder: Path, settings: MiniTalkSettings) -> Corpus:
                 f"{folder} is not empty and holds no MiniTalk corpus; give the name of a new folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        table = {"format": _FORMAT, "settings": settings.as_dict(), "made_with": voice_versions()}
-        write_whole(description, json.dumps(table, indent=1) + "\n")
+        table = {
+            "format": _FORMAT,
+            "settings": settings.as_dict(),
+            "made_with": versions(),
+            "shards": [[plan.split, plan.number, plan.dialogues] for plan in plan_shards(settings)],
+        }
+        write_whole(description, json.dumps(table) + "\n")
     corpus = Corpus(folder)
     if corpus.settings != settings:
         theirs, ours = corpus.settings.as_dict(), settings.as_dict()
@@ -98,7 +113,7 @@ def begin_corpus(folder: Path, settings: MiniTalkSettings) -> Corpus:
             f"{folder} holds a corpus of other settings ({_pairs(theirs)}, not {_pairs(ours)}); "
             "give those, or another folder"
         )
-    if corpus.missing() and corpus.made_with != (now := voice_versions()):
+    if corpus.missing() and corpus.made_with != (now := versions()):
         changed = [name for name in now if now[name] != corpus.made_with.get(name)]
         raise CorpusError(
             f"{folder} was begun with other versions ("
@@ -108,9 +123,12 @@ def begin_corpus(folder: Path, settings: MiniTalkSettings) -> Corpus:
     return corpus
 
 
-def voice_versions() -> dict[str, str]:
-    """Versions of all packages that decide about the samples."""
-    return {name: _version(name) for name in _VOICE_PACKAGES}
+def versions() -> dict[str, str]:
+    """Versions of all that decides about texts and samples."""
+    return {
+        "texts": texts_fingerprint(),
+        **{name: _version(name) for name in _VOICE_PACKAGES},
+    }
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -144,7 +162,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{path} cannot be read ({error}); make the corpus again") from error
-    if known != _FORMAT or not {"settings", "made_with"} <= set(table):
+    if known != _FORMAT or not {"settings", "made_with", "shards"} <= set(table):
         raise CorpusError(f"{path} is of format {known!r}; this version reads {_FORMAT!r}")
     found: dict[str, Any] = table
     return found

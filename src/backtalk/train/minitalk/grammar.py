@@ -17,9 +17,11 @@ from backtalk.train.minitalk import world
 from backtalk.train.minitalk.turn import Dialogue, Turn
 
 FOLLOW_UP_SHARE = 0.35
+AGAIN_SHARE = 0.1
 MAX_TURNS = 3
 
 _Ask = Callable[[Random, str], Turn]
+_GoOn = Callable[[Random, str, Turn], Turn]
 
 STEPS = {
     "after": 1,
@@ -35,7 +37,10 @@ def draw_dialogue(random: Random, voice: str) -> Dialogue:
     (ask,) = random.choices([task for task, _ in _TASKS], [share for _, share in _TASKS])
     turns = [ask(random, voice)]
     while len(turns) < MAX_TURNS and random.random() < FOLLOW_UP_SHARE:
-        turns.append(_follow_up(random, voice, turns[-1]))
+        following = _follow_up(random, voice, turns[-1])
+        if following is None:
+            break
+        turns.append(following)
     return Dialogue(voice, tuple(turns))
 
 
@@ -128,14 +133,17 @@ def _ask_capital(random: Random, voice: str) -> Turn:
     return _capital_turn(question.format(country), country, voice)
 
 
+def _color_turn(question: str, thing: str, voice: str) -> Turn:
+    color = world.COLORS[thing]
+    return _fact_turn("color", question, f"{thing.capitalize()} is {color}.", color, thing, voice)
+
+
 def _ask_color(random: Random, voice: str) -> Turn:
     thing = random.choice(tuple(world.COLORS))
-    color = world.COLORS[thing]
     question = random.choice(
-        ("What color is {}?", "Tell me the color of {}.", "Which color has {}?")
+        ("What color is {}?", "Tell me, what color is {}?", "Which color has {}?")
     )
-    answer = f"{thing.capitalize()} is {color}."
-    return _fact_turn("color", question.format(thing), answer, color, thing, voice)
+    return _color_turn(question.format(thing), thing, voice)
 
 
 def _opposite_turn(question: str, word: str, voice: str) -> Turn:
@@ -150,17 +158,20 @@ def _ask_opposite(random: Random, voice: str) -> Turn:
     return _opposite_turn(question.format(word), word, voice)
 
 
+def _spelling_turn(question: str, word: str, voice: str) -> Turn:
+    answer = f"{word.capitalize()} is spelled {', '.join(word.upper())}."
+    return _fact_turn("spelling", question, answer, " ".join(word), word, voice)
+
+
 def _ask_spelling(random: Random, voice: str) -> Turn:
     word = random.choice(world.SPELLED)
     question = random.choice(("How do you spell {}?", "Please spell the word {}."))
-    letters = ", ".join(word.upper())
-    answer = f"{word.capitalize()} is spelled {letters}."
-    return _fact_turn("spelling", question.format(word), answer, " ".join(word), word, voice)
+    return _spelling_turn(question.format(word), word, voice)
 
 
 def _ask_greeting(random: Random, voice: str) -> Turn:
     name = random.choice(world.NAMES)
-    question = random.choice(("Hello, my name is {}.", "Hi, I am {}.", "Good morning, this is {}."))
+    question = random.choice(("Hello, my name is {}.", "Hi, I'm {}.", "Good morning, this is {}."))
     answer = f"Hello {name}, nice to meet you."
     return _fact_turn("greeting", question.format(name), answer, name, name, voice)
 
@@ -177,29 +188,49 @@ def _ask_repeat(random: Random, voice: str) -> Turn:
     )
 
 
-def _follow_up(random: Random, voice: str, last: Turn) -> Turn:
-    """A question that needs the turn before it to be understood, or the whole answer again."""
-    if last.task == "sum" and random.random() < 0.7:
-        return _sum_goes_on(random, last)
-    if last.task in ("day", "month") and random.random() < 0.7:
-        names = world.DAYS if last.task == "day" else world.MONTHS
-        at = [name.lower() for name in names].index(last.key)
-        step = random.choice(("after", "before"))
-        return _calendar_turn(f"And the {last.task} {step} that?", last.task, names, at, step)
-    if last.task == "capital" and random.random() < 0.7:
-        country = random.choice(tuple(world.CAPITALS))
-        return _capital_turn(f"And of {country}?", country, voice)
-    if last.task == "opposite" and random.random() < 0.7:
-        word = random.choice(tuple(_OPPOSITES))
-        return _opposite_turn(f"And of {word}?", word, voice)
-    if last.task == "greeting" and random.random() < 0.7:
-        name = last.key.capitalize()
-        return _fact_turn("name", "What is my name?", f"Your name is {name}.", name, name, voice)
-    question = random.choice(("Please say that again.", "Can you repeat that?"))
-    return Turn("again", question, last.answer, last.key, last.combinations)
+def _follow_up(random: Random, voice: str, last: Turn) -> Turn | None:
+    """A question that needs the turn before it to be understood; None if there is none to ask."""
+    if last.task == "again":
+        return None
+    if last.task in ("repeat", "name") or random.random() < AGAIN_SHARE:
+        question = random.choice(("Please say that again.", "Can you repeat that?"))
+        return Turn("again", question, last.answer, last.key, last.combinations)
+    return _GOES_ON[last.task](random, voice, last)
 
 
-def _sum_goes_on(random: Random, last: Turn) -> Turn:
+def _calendar_goes_on(random: Random, voice: str, last: Turn) -> Turn:
+    names = world.DAYS if last.task == "day" else world.MONTHS
+    at = [name.lower() for name in names].index(last.key)
+    step = random.choice(("after", "before"))
+    return _calendar_turn(f"And the {last.task} {step} that?", last.task, names, at, step)
+
+
+def _capital_goes_on(random: Random, voice: str, last: Turn) -> Turn:
+    country = random.choice(tuple(world.CAPITALS))
+    return _capital_turn(f"And of {country}?", country, voice)
+
+
+def _color_goes_on(random: Random, voice: str, last: Turn) -> Turn:
+    thing = random.choice(tuple(world.COLORS))
+    return _color_turn(f"And {thing}?", thing, voice)
+
+
+def _opposite_goes_on(random: Random, voice: str, last: Turn) -> Turn:
+    word = random.choice(tuple(_OPPOSITES))
+    return _opposite_turn(f"And of {word}?", word, voice)
+
+
+def _spelling_goes_on(random: Random, voice: str, last: Turn) -> Turn:
+    word = random.choice(world.SPELLED)
+    return _spelling_turn(f"And the word {word}?", word, voice)
+
+
+def _greeting_goes_on(random: Random, voice: str, last: Turn) -> Turn:
+    name = last.key.capitalize()
+    return _fact_turn("name", "What is my name?", f"Your name is {name}.", name, name, voice)
+
+
+def _sum_goes_on(random: Random, voice: str, last: Turn) -> Turn:
     left = _VALUES[last.key]
     operation = random.choice(("plus", "minus")) if left else "plus"
     right = random.randint(1, min(left, 10) if operation == "minus" else 10)
@@ -211,6 +242,17 @@ _OPPOSITES = {
     **{second: first for first, second in world.OPPOSITES.items()},
 }
 _VALUES = {number(value): value for value in range(1000)}
+
+_GOES_ON: dict[str, _GoOn] = {
+    "sum": _sum_goes_on,
+    "day": _calendar_goes_on,
+    "month": _calendar_goes_on,
+    "capital": _capital_goes_on,
+    "color": _color_goes_on,
+    "opposite": _opposite_goes_on,
+    "spelling": _spelling_goes_on,
+    "greeting": _greeting_goes_on,
+}
 
 _TASKS: tuple[tuple[_Ask, float], ...] = (
     (_ask_sum, 0.25),
