@@ -25,15 +25,17 @@ ORDER = [
     "nn",
     "codecs",
     "session",
+    "llvc",
     "cascade",
     "csm",
+    "train",
     "systems",
     "realtime",
     "server",
     "cli",
 ]
 SHARED = {"backtalk.errors", "backtalk.latency.record", "backtalk.stream.cancel"}
-BESIDE_CLI = {"bench", "talk", "echo", "machine", "__main__", "__init__"}
+BESIDE_CLI = {"bench", "eval", "talk", "echo", "machine", "__main__", "__init__"}
 
 
 def folder_of(module: str) -> str:

@@ -7,7 +7,8 @@ import sys
 
 import typer
 
-from backtalk.cli import bench, codec, doctor, models
+from backtalk.cli import bench, codec, doctor, models, train
+from backtalk.cli.eval import evaluate
 from backtalk.cli.serve import serve
 from backtalk.cli.speak import speak
 from backtalk.cli.talk import talk
@@ -27,6 +28,8 @@ app.command()(serve)
 app.add_typer(codec.app, name="codec")
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
+app.add_typer(train.app, name="train")
+app.command(name="eval")(evaluate)
 app.command(name="doctor")(doctor.doctor)
 
 
