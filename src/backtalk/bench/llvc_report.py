@@ -1,0 +1,107 @@
+"""The LLVC benchmark as JSON, as a table and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backtalk.bench.llvc import LlvcContestant
+from backtalk.llvc.config import SAMPLE_RATE
+from backtalk.machine import describe_machine
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLOURS = ("#3b82c4", "#4f9d69", "#b0b0b0", "#c98a3b")
+
+PAPER = {
+    "what": "arXiv 2311.00873, Intel i9-10850K, chunk of 13 ms",
+    "e2e_ms": 19.7,
+    "rtf": round(1 / 2.769, 3),
+}
+"""The paper prints audio over compute; this is compute over audio."""
+
+
+def llvc_report(
+    contestants: Sequence[LlvcContestant], weights: str, int8_snr_db: float
+) -> dict[str, Any]:
+    """Everything that was found, ready for JSON.
+
+    Args:
+        contestants: measured.
+        weights: whose weights, in words.
+        int8_snr_db: the exact conversion over what 8 bits change of it, dB.
+    """
+    rows = [contestant.as_dict(SAMPLE_RATE) for contestant in contestants]
+    ours = [row for row in rows if row["name"].startswith("backtalk")]
+    others = {row["chunk_factor"]: row for row in rows if row not in ours}
+    for row in ours:
+        other = others.get(row["chunk_factor"])
+        if other is not None:
+            times = other["wall_ms"]["p50"] / row["wall_ms"]["p50"]
+            row["times_as_fast_as_authors"] = round(times, 2)
+    return {
+        "what": "one stream, one thread, time per step; speech",
+        "weights": weights,
+        "int8_snr_db": round(int8_snr_db, 1),
+        "rows": rows,
+        "paper": PAPER,
+        "machine": describe_machine(),
+    }
+
+
+def llvc_table(report: dict[str, Any]) -> Table:
+    """A row per contestant and chunk factor."""
+    from rich.table import Table
+
+    table = Table(title=f"LLVC per step, one thread, {report['weights']}")
+    titles = ("", "n", "chunk ms", "p50", "p95", "p99", "max", "rtf", "e2e ms", "paper's e2e")
+    for title in (*titles, "times the authors'", "MiB a stream"):
+        table.add_column(title, justify="right" if title else "left")
+    for row in report["rows"]:
+        wall = row["wall_ms"]
+        times, stream_mib = row.get("times_as_fast_as_authors"), row["stream_mib"]
+        table.add_row(
+            row["name"],
+            str(row["chunk_factor"]),
+            f"{row['chunk_ms']:g}",
+            *(f"{wall[p]:.2f}" for p in ("p50", "p95", "p99", "max")),
+            f"{row['rtf']:.3f}",
+            f"{row['e2e_ms']:.1f}",
+            f"{row['paper_e2e_ms']:.1f}",
+            "" if times is None else f"{times:.1f}",
+            "" if stream_mib is None else f"{stream_mib:.1f}",
+        )
+    return table
+
+
+def draw_llvc(path: str | Path, report: dict[str, Any]) -> None:
+    """Median step by chunk factor, a line to p99."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = report["rows"]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    factors = sorted({row["chunk_factor"] for row in rows})
+    figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+    width = 0.8 / len(names)
+    for i, name in enumerate(names):
+        mine = [row for row in rows if row["name"] == name]
+        at = [factors.index(row["chunk_factor"]) + (i + 0.5) * width - 0.4 for row in mine]
+        medians = [row["wall_ms"]["p50"] for row in mine]
+        above = [row["wall_ms"]["p99"] - row["wall_ms"]["p50"] for row in mine]
+        colour = _COLOURS[i % len(_COLOURS)]
+        axes.bar(at, medians, width, yerr=[[0.0] * len(mine), above], color=colour, label=name)
+        for x, median in zip(at, medians, strict=True):
+            axes.text(x, median, f"{median:.2f}", ha="center", va="bottom", fontsize=8)
+    chunk_ms = {row["chunk_factor"]: row["chunk_ms"] for row in rows}
+    axes.set_xticks(range(len(factors)), [f"{n} ({chunk_ms[n]:g} ms)" for n in factors])
+    axes.set_xlabel("chunks per step (sound per step)")
+    axes.set_ylabel("ms per step (bar: median, line: to p99)")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,0 +1,134 @@
+"""`backtalk bench llvc`: what a step of voice conversion costs here, beside the authors' code."""
+
+from __future__ import annotations
+
+import json as json_text
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backtalk.cli.agent_options import JsonOption
+from backtalk.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from backtalk.llvc.voice_file import Voice
+
+
+def llvc(
+    factors: Annotated[str, typer.Option(help="Chunks per step, each measured.")] = "1,2,4,8",
+    rounds: Annotated[int, typer.Option(help="Turns of each implementation.")] = 6,
+    voice: Annotated[
+        str | None, typer.Option(help="A .safetensors file or a name in the store; else random.")
+    ] = None,
+    prenet: Annotated[
+        bool, typer.Option(help="With random weights: a voice that has a pre-net.")
+    ] = False,
+    reference: Annotated[
+        Path | None, typer.Option(help="A clone of github.com/KoeAI/LLVC, to measure beside ours.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Report to write: OUT.json and OUT.png beside it.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Time per step of LLVC, one stream on one thread, on speech.
+
+    rtf is compute over audio; the authors' script prints the inverse.
+
+    Example: backtalk bench llvc --factors 1,4 --rounds 2
+    """
+    from rich.console import Console
+
+    from backtalk.bench.llvc import measure_llvc, our_contestant
+    from backtalk.bench.llvc_report import draw_llvc, llvc_report, llvc_table
+
+    chunk_factors = _factors(factors)
+    if rounds < 1:
+        raise ConfigError(f"--rounds {rounds}: give at least 1")
+    if out is not None and not out.parent.is_dir():
+        raise ConfigError(f"{out} cannot be written: make the folder {out.parent} first")
+    with Console(stderr=True, quiet=json).status("loading") as status:
+        opened, weights = _open_voice(voice, prenet)
+        speech = _speech()
+        contestants = [
+            our_contestant(opened, factor, weight_format)
+            for factor in chunk_factors
+            for weight_format in ("float32", "int8")
+        ]
+        if reference is not None:
+            from backtalk.bench.llvc_reference import reference_contestant
+
+            _use_one_thread()
+            contestants += [reference_contestant(reference, opened, n) for n in chunk_factors]
+        snr_db = _int8_snr_db(opened, speech)
+        measure_llvc(contestants, speech, rounds=rounds, told=status.update)
+    report = llvc_report(contestants, weights, snr_db)
+    if out is not None:
+        out.with_suffix(".json").write_text(json_text.dumps(report, indent=1) + "\n")
+        draw_llvc(out.with_suffix(".png"), report)
+    if json:
+        typer.echo(json_text.dumps(report))
+        return
+    console = Console(highlight=False)
+    console.print(llvc_table(report))
+    console.print(f"8 bits against 32: {report['int8_snr_db']} dB")
+    if out is not None:
+        console.print(f"wrote {out.with_suffix('.json')} and .png")
+
+
+def _factors(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= 64 for part in parts):
+        raise ConfigError(f"--factors {text!r}: give numbers from 1 to 64, joined by commas")
+    return [int(part) for part in parts]
+
+
+def _open_voice(voice: str | None, prenet: bool) -> tuple[Voice, str]:
+    from backtalk.llvc.config import published_config
+    from backtalk.llvc.llvc_system import open_voice
+    from backtalk.llvc.random_voice import random_voice
+    from backtalk.models.store import ModelStore
+
+    if voice is None:
+        config = published_config("llvc" if prenet else "llvc_nc")
+        kind = "with" if prenet else "without"
+        return random_voice(0, config), f"random weights, {kind} a pre-net"
+    opened = open_voice(ModelStore.default(), voice, None, False)
+    return opened, f"the voice {opened.name}"
+
+
+def _speech() -> np.ndarray:
+    """The recorded questions of the demo at 16 kHz."""
+    import numpy as np
+
+    import backtalk
+    from backtalk.audio.files import read_audio
+
+    folder = Path(backtalk.__file__).parent / "demo"
+    return np.concatenate([read_audio(f, 16_000).pcm for f in sorted(folder.glob("*.flac"))])
+
+
+def _int8_snr_db(voice: Voice, speech: np.ndarray) -> float:
+    import numpy as np
+
+    from backtalk.llvc.engine import LlvcEngine
+    from backtalk.llvc.stream import convert
+
+    exact, rounded = (
+        convert(LlvcEngine(voice, chunk_factor=8, weight_format=weight_format), speech)
+        for weight_format in ("float32", "int8")
+    )
+    noise = float(np.square(exact - rounded, dtype=np.float64).sum())
+    return 10 * float(np.log10(np.square(exact, dtype=np.float64).sum() / max(noise, 1e-20)))
+
+
+def _use_one_thread() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(1)

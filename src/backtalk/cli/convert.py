@@ -1,0 +1,143 @@
+"""`backtalk convert`: a recording in another voice."""
+
+from __future__ import annotations
+
+import json as json_text
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backtalk.cli.agent_options import JsonOption
+from backtalk.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from backtalk.audio.files import Audio
+    from backtalk.llvc.engine import LlvcEngine
+
+MAX_SECONDS = 3600.0
+
+
+def convert(
+    recording: Annotated[Path, typer.Argument(help="WAV, FLAC, Ogg or MP3, any sample rate.")],
+    out: Annotated[Path, typer.Argument(help="WAV file to write.")],
+    voice: Annotated[
+        str | None,
+        typer.Option(help="A .safetensors file, or a name in the store; else the only one there."),
+    ] = None,
+    random_weights: Annotated[
+        int | None, typer.Option(help="Random weights of this seed, to try without files: noise.")
+    ] = None,
+    chunk_factor: Annotated[
+        int, typer.Option(help="Chunks of 13 ms per step: cheaper, and the same samples.")
+    ] = 8,
+    weights: Annotated[
+        str, typer.Option(help="float32, or int8: faster, and a little less exact.")
+    ] = "float32",
+    bypass_prenet: Annotated[
+        bool, typer.Option(help="Leave the pre-net out, in voices that have one.")
+    ] = False,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Hz of the WAV file; 16000 by default.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say a recording again in another voice.
+
+    Example: backtalk convert me.wav other.wav --voice alto
+    """
+    from backtalk.audio.files import read_audio, write_wav
+    from backtalk.audio.pcm import check_sample_rate
+    from backtalk.audio.resample import resample
+
+    _check_wav(out)
+    rate = None if sample_rate is None else check_sample_rate(sample_rate)
+    engine = _open_engine(voice, random_weights, chunk_factor, weights, bypass_prenet, json)
+    audio = read_audio(recording, engine.sample_rate, max_seconds=MAX_SECONDS)
+    began_s = time.perf_counter()
+    pcm = _convert(engine, audio, is_quiet=json)
+    compute_s = time.perf_counter() - began_s
+    made_at = rate or engine.sample_rate
+    write_wav(out, resample(pcm, engine.sample_rate, made_at), made_at)
+    _report(out, engine, audio.duration_s, compute_s, made_at, json)
+
+
+def _open_engine(
+    voice: str | None,
+    random_weights: int | None,
+    chunk_factor: int,
+    weights: str,
+    bypass_prenet: bool,
+    is_quiet: bool,
+) -> LlvcEngine:
+    from rich.console import Console
+
+    from backtalk.llvc.engine import LlvcEngine
+    from backtalk.llvc.llvc_system import open_voice
+    from backtalk.models.store import ModelStore
+
+    if weights not in ("float32", "int8"):
+        raise ConfigError(f"--weights {weights}: there are float32 and int8")
+    with Console(stderr=True, quiet=is_quiet).status("loading the voice"):
+        opened = open_voice(ModelStore.default(), voice, random_weights, bypass_prenet)
+        return LlvcEngine(
+            opened,
+            chunk_factor=chunk_factor,
+            weight_format="int8" if weights == "int8" else "float32",
+        )
+
+
+def _convert(engine: LlvcEngine, audio: Audio, is_quiet: bool) -> np.ndarray:
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from backtalk.llvc.stream import LlvcStream
+
+    stream = LlvcStream(engine)
+    pieces = []
+    with Progress(console=Console(stderr=True), disable=is_quiet, transient=True) as progress:
+        task = progress.add_task("converting", total=audio.pcm.size)
+        for at in range(0, audio.pcm.size, engine.sample_rate):
+            piece = audio.pcm[at : at + engine.sample_rate]
+            pieces.append(stream.push(piece))
+            progress.update(task, advance=piece.size)
+        pieces.append(stream.flush())
+    return np.concatenate(pieces)
+
+
+def _check_wav(out: Path) -> None:
+    if out.suffix.lower() != ".wav":
+        raise ConfigError(f"{out}: only WAV is written; let the name end in .wav")
+    if out.is_dir():
+        raise ConfigError(f"{out}: is a folder; give a file name")
+    if not out.parent.is_dir():
+        raise ConfigError(f"{out}: there is no folder {out.parent}; make it first")
+
+
+def _report(
+    out: Path,
+    engine: LlvcEngine,
+    audio_s: float,
+    compute_s: float,
+    sample_rate: int,
+    as_json: bool,
+) -> None:
+    rtf = compute_s / audio_s
+    if as_json:
+        from backtalk.machine import describe_machine
+
+        report = {
+            "out": str(out),
+            "voice": engine.voice.name,
+            "audio_s": round(audio_s, 3),
+            "sample_rate": sample_rate,
+            "rtf": round(rtf, 4),
+            "machine": describe_machine(),
+        }
+        typer.echo(json_text.dumps(report))
+        return
+    typer.echo(f"wrote {out}: {audio_s:.2f} s in the voice {engine.voice.name}, rtf {rtf:.3f}")

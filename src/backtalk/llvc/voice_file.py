@@ -1,0 +1,149 @@
+"""Voices as files: safetensors with the published names, and the sizes no tensor shows beside them.
+
+Reading needs no torch, and opens nothing that could run code.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from backtalk.errors import ModelError
+from backtalk.llvc.checkpoint import POSITIONS, Weights, check_weights, config_of
+from backtalk.llvc.config import LlvcConfig
+from backtalk.models.store import ModelStore
+
+FOLDER = "llvc"
+"""Of the store: a file per voice."""
+
+MOST_FRAMES = 1024
+"""More in a chunk or a context than any voice could have been trained with."""
+
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """A voice in memory.
+
+    Attributes:
+        name: for people.
+        config: its sizes.
+        weights: its tensors.
+    """
+
+    name: str
+    config: LlvcConfig
+    weights: Weights = field(repr=False)
+
+    def without_prenet(self) -> Voice:
+        """The same voice with its pre-net left out.
+
+        The published `llvc` was trained with a dropout that silenced its pre-net in practice, so
+        that it may sound better without.
+        """
+        kept = {k: v for k, v in self.weights.items() if not k.startswith("convnet_pre.")}
+        return Voice(self.name, self.config.without_prenet(), kept)
+
+
+def read_voice(path: str | os.PathLike[str]) -> Voice:
+    """Read a voice.
+
+    Raises:
+        ModelError: missing, pickled, damaged, or not the tensors of an LLVC; names the file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    _refuse_what_is_no_safetensors(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            names = [name for name in file.keys() if name != POSITIONS]  # noqa: SIM118, no dict
+            weights = {name: np.asarray(file.get_tensor(name), np.float32) for name in names}
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ModelError(f"{path}: is damaged or cut short ({reason}); fetch it again") from error
+    try:
+        config = config_of(
+            {name: tensor.shape for name, tensor in weights.items()},
+            _frames(metadata, "chunk_frames"),
+            _frames(metadata, "context_frames"),
+        )
+        check_weights(weights, config)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    return Voice(path.stem, config, weights)
+
+
+def write_voice(path: str | os.PathLike[str], voice: Voice) -> None:
+    """Write a voice so that `read_voice` gives it back.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    sizes = {
+        "chunk_frames": str(voice.config.chunk_frames),
+        "context_frames": str(voice.config.context_frames),
+    }
+    tensors = {k: np.ascontiguousarray(v, np.float32) for k, v in voice.weights.items()}
+    try:
+        save_file(tensors, path, metadata=sizes)
+    except Exception as error:  # its own error class does not tell a full disk from a bad path
+        raise ModelError(f"{os.fspath(path)}: cannot be written ({error})") from error
+
+
+def find_voice(store: ModelStore, voice: str | None) -> Path:
+    """The file of a voice: a path, a name in the store's folder `llvc`, or the only one there.
+
+    Raises:
+        ModelError: there is none, or several and no name; says what to do.
+    """
+    folder = store.root / FOLDER
+    there = sorted(file.stem for file in folder.glob("*.safetensors"))
+    if voice is None and len(there) == 1:
+        return folder / f"{there[0]}.safetensors"
+    if voice is None and there:
+        raise ModelError(f"there are several voices, name one with --voice: {', '.join(there)}")
+    if voice is not None:
+        for path in (Path(voice), folder / f"{voice}.safetensors"):
+            if path.is_file():
+                return path
+    wanted = "no voice" if voice is None else f"no voice {voice!r}"
+    has = f"there are {', '.join(there)}" if there else "it holds none"
+    raise ModelError(
+        f"there is {wanted} in {folder} ({has}): put a voice's .safetensors file there, or give "
+        "its path to --voice, or use --random-weights 0 to try without"
+    )
+
+
+def _frames(metadata: dict[str, str], name: str) -> int:
+    text = metadata.get(name, "13")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_FRAMES:
+        raise ModelError(f"its {name} is {text!r}; it must be 1 to {MOST_FRAMES}")
+    return int(text)
+
+
+def _refuse_what_is_no_safetensors(path: Path) -> None:
+    if path.is_dir():
+        raise ModelError(f"{path}: is a folder; give the .safetensors file in it")
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: there is no such voice; check the path") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    if start.startswith(_PICKLE_STARTS):
+        raise ModelError(
+            f"{path}: is a pickled checkpoint, which could run any code when opened; convert it "
+            "where you trust it: safetensors.torch.save_file(torch.load(path, weights_only=True)"
+            "['model'], 'voice.safetensors')"
+        )
+    if len(start) < 16 or start[8:9] != b"{":
+        raise ModelError(f"{path}: is not a safetensors file; fetch it again or check the path")
