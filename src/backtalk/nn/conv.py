@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -95,6 +96,27 @@ class CausalConv1d(nn.Module):
         """Begin anew the slots where `mask` (bool `[slots]`) is True."""
         state.reset(mask)
 
+    @property
+    def linear(self) -> nn.Linear:
+        """The product, as long as its weights have not been made smaller."""
+        assert isinstance(self.product, nn.Linear), "its weights have been made smaller"
+        return self.product
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole streams from their beginning; differentiable.
+
+        Args:
+            x: `[B, T, in_channels]`, T a multiple of the stride.
+        Returns:
+            `[B, T / stride, out_channels]`.
+        """
+        past = self.kernel - self.stride
+        before = x[:, :1] if self.replicate else torch.zeros_like(x[:, :1])
+        padded = torch.cat((before.expand(-1, past, -1), x), dim=1)
+        weight = self.unpack_weight(self.linear.weight)
+        y = F.conv1d(padded.transpose(1, 2), weight, self.linear.bias, self.stride)
+        return y.transpose(1, 2)
+
     def step(self, state: ConvState, x: Tensor, active: Tensor) -> Tensor:
         """The next samples of every slot.
 
@@ -111,6 +133,10 @@ class CausalConv1d(nn.Module):
     def pack_weight(weight: Tensor) -> Tensor:
         """A convolution's weight `[out, in, kernel]` as the matrix of `product`."""
         return weight.transpose(1, 2).flatten(1)
+
+    def unpack_weight(self, matrix: Tensor) -> Tensor:
+        """The inverse of `pack_weight`."""
+        return matrix.view(matrix.shape[0], self.kernel, self.in_channels).transpose(1, 2)
 
 
 class CausalConvTranspose1d(nn.Module):
@@ -143,6 +169,30 @@ class CausalConvTranspose1d(nn.Module):
         """Begin anew the slots where `mask` (bool `[slots]`) is True."""
         state.reset(mask)
 
+    @property
+    def linear(self) -> nn.Linear:
+        """The product, as long as its weights have not been made smaller."""
+        assert isinstance(self.product, nn.Linear), "its weights have been made smaller"
+        return self.product
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole streams from their beginning; differentiable.
+
+        The bias is one per channel, so the same for all samples of a stride: training moves the
+        mean of the copies, which keeps them equal if they were.
+
+        Args:
+            x: `[B, T, in_channels]`.
+        Returns:
+            `[B, T * stride, out_channels]`.
+        """
+        length = x.shape[1]
+        padded = F.pad(x, (0, 0, self.reach - 1, 0))
+        pieces = [padded[:, age : age + length] for age in range(self.reach)]
+        bias = self.pack_bias(self.unpack_bias(self.linear.bias))
+        y = F.linear(torch.cat(pieces, dim=-1), self.linear.weight, bias)
+        return y.reshape(x.shape[0], length * self.stride, self.out_channels)
+
     def step(self, state: ConvState, x: Tensor, active: Tensor) -> Tensor:
         """The next samples of every slot.
 
@@ -157,13 +207,22 @@ class CausalConvTranspose1d(nn.Module):
 
     def pack_weight(self, weight: Tensor) -> Tensor:
         """A transposed convolution's weight `[in, out, kernel]` as the matrix of `product`."""
-        padded = nn.functional.pad(weight, (0, self.reach * self.stride - weight.shape[2]))
+        padded = F.pad(weight, (0, self.reach * self.stride - weight.shape[2]))
         taps = padded.reshape(*weight.shape[:2], self.reach, self.stride).flip(2)
         return taps.permute(3, 1, 2, 0).flatten(2).flatten(0, 1)
 
     def pack_bias(self, bias: Tensor) -> Tensor:
         """A bias `[out]` as the bias of `product`."""
         return bias.repeat(self.stride)
+
+    def unpack_weight(self, matrix: Tensor) -> Tensor:
+        """The inverse of `pack_weight`, for kernels that are a multiple of the stride."""
+        shape = (self.stride, self.out_channels, self.reach, self.in_channels)
+        return matrix.view(shape).permute(3, 1, 2, 0).flip(2).flatten(2)
+
+    def unpack_bias(self, bias: Tensor) -> Tensor:
+        """The inverse of `pack_bias`; of copies that differ, their mean."""
+        return bias.view(self.stride, self.out_channels).mean(0)
 
 
 class DepthwiseConvTranspose1d(nn.Module):
@@ -188,11 +247,17 @@ class DepthwiseConvTranspose1d(nn.Module):
         """Begin anew the slots where `mask` (bool `[slots]`) is True."""
         state.reset(mask)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole streams: `[B, T, channels]` to `[B, T * stride, channels]`; differentiable."""
+        return self._spread(F.pad(x, (0, 0, self.reach - 1, 0)), x.shape[1])
+
     def step(self, state: ConvState, x: Tensor, active: Tensor) -> Tensor:
         """The next samples: `[slots, T, channels]` to `[slots, T * stride, channels]`."""
-        joined = state.extend(x, active)
-        length = x.shape[1]
-        y = joined.new_zeros(x.shape[0], length, self.stride, self.channels)
+        return self._spread(state.extend(x, active), x.shape[1])
+
+    def _spread(self, joined: Tensor, length: int) -> Tensor:
+        """What history and `length` inputs, `[slots, history + length, channels]`, become."""
+        y = joined.new_zeros(joined.shape[0], length, self.stride, self.channels)
         for age in range(self.reach):
             begin = self.reach - 1 - age
             y.addcmul_(joined[:, begin : begin + length, None], self.taps[age])
@@ -200,8 +265,12 @@ class DepthwiseConvTranspose1d(nn.Module):
 
     def pack_weight(self, weight: Tensor) -> Tensor:
         """A depth-wise transposed convolution's weight `[channels, 1, kernel]` as `taps`."""
-        padded = nn.functional.pad(weight[:, 0], (0, self.reach * self.stride - weight.shape[2]))
+        padded = F.pad(weight[:, 0], (0, self.reach * self.stride - weight.shape[2]))
         return padded.reshape(-1, self.reach, self.stride).permute(1, 2, 0)
+
+    def unpack_weight(self, taps: Tensor) -> Tensor:
+        """The inverse of `pack_weight`, for kernels that are a multiple of the stride."""
+        return taps.permute(2, 0, 1).flatten(1).unsqueeze(1)
 
 
 def windows(x: Tensor, kernel: int, stride: int) -> Tensor:

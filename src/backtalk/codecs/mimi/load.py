@@ -1,38 +1,35 @@
-"""A Mimi from a published checkpoint of either layout."""
+"""A Mimi from a checkpoint of either published layout."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from backtalk.codecs.mimi.config import MimiConfig
 from backtalk.codecs.mimi.layouts import detect_layout, published_shapes, to_kyutai
 from backtalk.codecs.mimi.mimi_model import MimiModel
-from backtalk.codecs.mimi.seanet import ResidualBlock, SeanetDecoder, SeanetEncoder
+from backtalk.codecs.mimi.parts import (
+    DOWNSAMPLE,
+    LAYER_NAMES,
+    UPSAMPLE,
+    Conv,
+    codebook_name,
+    convs,
+    quantizers,
+    transformers,
+)
+from backtalk.codecs.mimi.sizes_in_file import read_sizes
 from backtalk.errors import ModelError
 from backtalk.models.tensors import check_tensors, read_tensors
-from backtalk.nn.conv import CausalConv1d, CausalConvTranspose1d
+from backtalk.nn.conv import CausalConvTranspose1d
 from backtalk.nn.transformer import Transformer
 from backtalk.nn.vector_quantizer import ResidualVectorQuantizer
 
 T = TypeVar("T")
-
-_LAYER_NAMES = {
-    "self_attn.in_proj_weight": "attention.qkv.weight",
-    "self_attn.out_proj.weight": "attention.out.weight",
-    "linear1.weight": "mlp.up.weight",
-    "linear2.weight": "mlp.down.weight",
-    "norm1.weight": "attention_norm.weight",
-    "norm1.bias": "attention_norm.bias",
-    "norm2.weight": "mlp_norm.weight",
-    "norm2.bias": "mlp_norm.bias",
-    "layer_scale_1.scale": "attention_scale",
-    "layer_scale_2.scale": "mlp_scale",
-}
 
 SMALLEST_USAGE = 1e-5
 """A centroid is its running sum over its usage, or over this if it was hardly used."""
@@ -42,13 +39,15 @@ def load_mimi(path: str | os.PathLike[str], config: MimiConfig | None = None) ->
     """A Mimi from a safetensors file, in float32 on the CPU, ready to run.
 
     Args:
-        path: Kyutai's `tokenizer-e351c8d8-checkpoint125.safetensors` or the `model.safetensors` of
-            `kyutai/mimi`.
-        config: its sizes, by default those of the published weights.
+        path: Kyutai's `tokenizer-e351c8d8-checkpoint125.safetensors`, the `model.safetensors` of
+            `kyutai/mimi`, or what `save_mimi` wrote.
+        config: its sizes, by default those that the file names, else those of the published
+            weights.
     Raises:
         ModelError: not a safetensors file, or its tensors are not those of this Mimi.
     """
-    return mimi_from_tensors(read_tensors(path), path, config)
+    tensors = read_tensors(path)
+    return mimi_from_tensors(tensors, path, config or read_sizes(path))
 
 
 def mimi_from_tensors(
@@ -86,61 +85,28 @@ def _without_training_marks(named: Mapping[str, T]) -> dict[str, T]:
 
 
 def _fill(model: MimiModel, tensors: Mapping[str, Tensor]) -> None:
-    for name, conv in (
-        *_encoder_convs(model.encoder.seanet),
-        *_decoder_convs(model.decoder.seanet),
-    ):
+    for name, conv in convs(model):
         _fill_conv(conv, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
-    for half, transformer in (
-        ("encoder", model.encoder.transformer),
-        ("decoder", model.decoder.transformer),
-    ):
-        _fill_transformer(transformer, tensors, f"{half}_transformer.transformer.layers")
+    for name, transformer in transformers(model):
+        _fill_transformer(transformer, tensors, name)
     down = model.encoder.downsample
-    _product(down).weight.copy_(down.pack_weight(tensors["downsample.conv.conv.conv.weight"]))
+    down.linear.weight.copy_(down.pack_weight(tensors[DOWNSAMPLE]))
     up = model.decoder.upsample
-    up.taps.copy_(up.pack_weight(tensors["upsample.convtr.convtr.convtr.weight"]))
-    _fill_quantizer(model.quantizer.semantic, tensors, "quantizer.rvq_first")
-    _fill_quantizer(model.quantizer.acoustic, tensors, "quantizer.rvq_rest")
+    up.taps.copy_(up.pack_weight(tensors[UPSAMPLE]))
+    for name, quantizer in quantizers(model):
+        _fill_quantizer(quantizer, tensors, name)
 
 
-def _encoder_convs(seanet: SeanetEncoder) -> Iterator[tuple[str, CausalConv1d]]:
-    yield "encoder.model.0.conv.conv", seanet.first
-    for i, (block, down) in enumerate(zip(seanet.blocks, seanet.downs, strict=True)):
-        yield from _block_convs(f"encoder.model.{3 * i + 1}", block)
-        yield f"encoder.model.{3 * i + 3}.conv.conv", down
-    yield f"encoder.model.{3 * len(seanet.downs) + 2}.conv.conv", seanet.last
-
-
-def _decoder_convs(
-    seanet: SeanetDecoder,
-) -> Iterator[tuple[str, CausalConv1d | CausalConvTranspose1d]]:
-    yield "decoder.model.0.conv.conv", seanet.first
-    for i, (up, block) in enumerate(zip(seanet.ups, seanet.blocks, strict=True)):
-        yield f"decoder.model.{3 * i + 2}.convtr.convtr", up
-        yield from _block_convs(f"decoder.model.{3 * i + 3}", block)
-    yield f"decoder.model.{3 * len(seanet.ups) + 2}.conv.conv", seanet.last
-
-
-def _block_convs(name: str, block: ResidualBlock) -> Iterator[tuple[str, CausalConv1d]]:
-    yield f"{name}.block.1.conv.conv", block.first
-    yield f"{name}.block.3.conv.conv", block.second
-
-
-def _fill_conv(conv: CausalConv1d | CausalConvTranspose1d, weight: Tensor, bias: Tensor) -> None:
-    product = _product(conv)
-    product.weight.copy_(conv.pack_weight(weight))
-    product.bias.copy_(conv.pack_bias(bias) if isinstance(conv, CausalConvTranspose1d) else bias)
-
-
-def _product(conv: CausalConv1d | CausalConvTranspose1d) -> nn.Linear:
-    assert isinstance(conv.product, nn.Linear), "weights are filled before they are made smaller"
-    return conv.product
+def _fill_conv(conv: Conv, weight: Tensor, bias: Tensor) -> None:
+    conv.linear.weight.copy_(conv.pack_weight(weight))
+    if isinstance(conv, CausalConvTranspose1d):
+        bias = conv.pack_bias(bias)
+    conv.linear.bias.copy_(bias)
 
 
 def _fill_transformer(transformer: Transformer, tensors: Mapping[str, Tensor], prefix: str) -> None:
     for i, layer in enumerate(transformer.layers):
-        for theirs, ours in _LAYER_NAMES.items():
+        for theirs, ours in LAYER_NAMES.items():
             layer.get_parameter(ours).copy_(tensors[f"{prefix}.{i}.{theirs}"])
 
 
@@ -151,7 +117,7 @@ def _fill_quantizer(
     quantizer.output_projection.weight.copy_(tensors[f"{prefix}.output_proj.weight"][..., 0])
     centroids = []
     for level in range(quantizer.levels):
-        codebook = f"{prefix}.vq.layers.{level}._codebook"
+        codebook = codebook_name(prefix, level)
         usage = tensors[f"{codebook}.cluster_usage"].clamp(min=SMALLEST_USAGE)
         centroids.append(tensors[f"{codebook}.embedding_sum"] / usage[:, None])
     quantizer.set_centroids(torch.stack(centroids))

@@ -51,6 +51,17 @@ class MimiEncoder(nn.Module):
         )
         self.quantizer = quantizer
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole recordings to what is to be quantized; differentiable.
+
+        Args:
+            x: float `[B, frames * frame_size]`.
+        Returns:
+            `[B, frames, width]`.
+        """
+        y: Tensor = self.downsample(self.transformer(self.seanet(x.unsqueeze(-1))))
+        return y
+
     def alloc(self, slots: int) -> MimiState:
         """State of `slots` streams that have not begun."""
         return MimiState(
@@ -106,6 +117,17 @@ class MimiDecoder(nn.Module):
         self.upsample = DepthwiseConvTranspose1d(config.width, 2 * step, step)
         self.transformer = _transformer(config)
         self.seanet = SeanetDecoder(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Vectors of whole recordings to their sound; differentiable.
+
+        Args:
+            x: `[B, frames, width]`, quantized or not.
+        Returns:
+            float `[B, frames * frame_size]`.
+        """
+        y: Tensor = self.seanet(self.transformer(self.upsample(x)))
+        return y.squeeze(-1)
 
     def alloc(self, slots: int) -> MimiState:
         """State of `slots` streams that have not begun."""

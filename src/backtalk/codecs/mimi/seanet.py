@@ -33,6 +33,11 @@ class ResidualBlock(nn.Module):
         self.first = CausalConv1d(channels, channels // 2, kernel)
         self.second = CausalConv1d(channels // 2, channels, 1)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole streams, `[B, T, channels]` to the same; differentiable."""
+        y: Tensor = x + self.second.linear(F.elu(self.first(F.elu(x))))
+        return y
+
     def step(self, state: ConvState, x: Tensor, active: Tensor) -> Tensor:
         """The next samples, `[slots, T, channels]` to the same; `state` is that of `first`."""
         y = self.first.step(state, F.elu(x), active)
@@ -53,6 +58,14 @@ class SeanetEncoder(nn.Module):
             self.downs.append(CausalConv1d(channels, 2 * channels, 2 * stride, stride))
             channels *= 2
         self.last = CausalConv1d(channels, config.width, config.last_kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole streams, `[B, T, 1]` to `[B, T / prod(strides), width]`; differentiable."""
+        x = self.first(x)
+        for block, down in zip(self.blocks, self.downs, strict=True):
+            x = down(F.elu(block(x)))
+        y: Tensor = self.last(F.elu(x))
+        return y
 
     def alloc(self, slots: int) -> SeanetState:
         """State of `slots` streams that have not begun."""
@@ -97,6 +110,14 @@ class SeanetDecoder(nn.Module):
             channels //= 2
             self.blocks.append(ResidualBlock(channels, config.residual_kernel))
         self.last = CausalConv1d(channels, 1, config.last_kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whole streams, `[B, T, width]` to `[B, T * prod(strides), 1]`; differentiable."""
+        x = self.first(x)
+        for up, block in zip(self.ups, self.blocks, strict=True):
+            x = block(up(F.elu(x)))
+        y: Tensor = self.last(F.elu(x))
+        return y
 
     def alloc(self, slots: int) -> SeanetState:
         """State of `slots` streams that have not begun."""
