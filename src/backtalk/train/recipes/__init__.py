@@ -1,0 +1,1 @@
+"""The recipes: a script and a YAML file for each model that is trained here."""

@@ -1,0 +1,325 @@
+"""mimi-mini: a small Mimi trained with the paper's losses (Moshi, arXiv 2410.00037, section 3.3).
+
+The judges are three of EnCodec's five, with fewer filters; a mel loss helps where there are
+thousands of steps instead of millions. In the beginning nothing is quantized; then k-means finds
+the first centroids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backtalk.codecs.mimi.config import MimiConfig
+from backtalk.codecs.mimi.mimi_model import MimiModel
+from backtalk.codecs.mimi.new_mimi import new_mimi
+from backtalk.codecs.mimi.save import mimi_tensors
+from backtalk.codecs.mimi.sizes_in_file import sizes_metadata
+from backtalk.models.store import ModelStore
+from backtalk.nn.adversarial_losses import deceiving_loss, feature_distance, judging_loss
+from backtalk.nn.mel_distance import MelDistance
+from backtalk.nn.stft_discriminator import MultiScaleDiscriminator
+from backtalk.train.learning_rate import rate_share, set_rate
+from backtalk.train.mimi_in_training import MimiInTraining, Remade, meaning_loss
+from backtalk.train.seeding import step_random
+from backtalk.train.speech_store import Speech, open_speech
+from backtalk.train.speech_teacher import WhisperTeacher
+from backtalk.train.speech_windows import draw_windows, spread_windows
+from backtalk.train.training import Batch, RunSettings, Stateful
+from backtalk.train.weight_average import WeightAverage
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_JUDGE_WINDOWS = (1024, 512, 256)
+_MEL_WINDOWS = (2048, 1024, 512, 256)
+_BETAS = (0.5, 0.9)
+_VECTORS_PER_CENTROID = 4
+_SCORED_WINDOWS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(RunSettings):
+    """The values and their meaning are in `mimi_mini.yaml`.
+
+    Attributes:
+        batch_size: windows per step and device.
+        hours: of speech, at most.
+        adversarial_weight, feature_weight: count from `judge_from_step`.
+        quantized_share: of the sequences, as opposed to passing vectors on unquantized.
+    """
+
+    channels: int
+    width: int
+    layers: int
+    heads: int
+    hidden: int
+    codebook_dim: int
+    cardinality: int
+    codebooks: int
+    batch_size: int
+    window_frames: int
+    hours: float
+    gain_db: float
+    mel_weight: float
+    meaning_weight: float
+    commitment_weight: float
+    adversarial_weight: float
+    feature_weight: float
+    judge_filters: int
+    judge_from_step: int
+    quantize_from_step: int
+    quantized_share: float
+    codebook_decay: float
+    reseed_every: int
+    learning_rate: float
+    judge_learning_rate: float
+    warm_up_steps: int
+    final_rate_share: float
+    weight_decay: float
+    clip_norm: float
+    average_decay: float
+
+    @property
+    def mimi(self) -> MimiConfig:
+        """The sizes of the model."""
+        return MimiConfig(
+            channels=self.channels,
+            width=self.width,
+            transformer_layers=self.layers,
+            heads=self.heads,
+            hidden=self.hidden,
+            codebook_dim=self.codebook_dim,
+            cardinality=self.cardinality,
+            total_codebooks=self.codebooks,
+        )
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Of every loss of the codec, by its name in the curves."""
+        return {
+            "mel": self.mel_weight,
+            "meaning": self.meaning_weight,
+            "commitment": self.commitment_weight,
+            "adversarial": self.adversarial_weight,
+            "features": self.feature_weight,
+        }
+
+
+class Teacher(Protocol):
+    """What the first codebook is to agree with; see `WhisperTeacher`."""
+
+    @property
+    def width(self) -> int: ...
+    def states(self, pcm: np.ndarray) -> np.ndarray: ...
+
+
+def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> MimiMini:
+    """A new model in training, with Whisper tiny as its teacher."""
+    teacher = WhisperTeacher(
+        ModelStore.default().require("whisper-tiny.en"), settings.mimi.sample_rate
+    )
+    if fabric.is_global_zero:  # the first device decodes, the others find it done
+        open_speech(data, out, settings.mimi.sample_rate, settings.hours)
+    fabric.barrier()
+    speech = open_speech(data, out, settings.mimi.sample_rate, settings.hours)
+    return MimiMini(settings, speech, teacher, fabric)
+
+
+class MimiMini:
+    """The model in training; see `Training`.
+
+    Args:
+        speech: to learn from, and held out.
+    """
+
+    def __init__(
+        self, settings: Settings, speech: tuple[Speech, Speech], teacher: Teacher, fabric: Fabric
+    ) -> None:
+        self.settings, self.teacher, self.fabric = settings, teacher, fabric
+        self.speech, self.held_out = speech
+        self.samples = settings.window_frames * settings.mimi.frame_size
+        self.mel = MelDistance(settings.mimi.sample_rate, _MEL_WINDOWS).to(fabric.device)
+        self.codec = MimiInTraining(new_mimi(settings.mimi), teacher.width, settings.codebook_decay)
+        self.judges = MultiScaleDiscriminator(_JUDGE_WINDOWS, settings.judge_filters)
+        self.optimizer = torch.optim.AdamW(
+            _decayed_apart(self.codec, settings.weight_decay), settings.learning_rate, _BETAS
+        )
+        self.judge_optimizer = torch.optim.AdamW(
+            self.judges.parameters(), settings.judge_learning_rate, _BETAS, weight_decay=0.0
+        )
+        self._run_codec, self._codec_steps = fabric.setup(self.codec, self.optimizer)
+        self._run_judges, self._judge_steps = fabric.setup(self.judges, self.judge_optimizer)
+        self.average: WeightAverage[MimiModel] = WeightAverage(
+            self.codec.model, settings.average_decay
+        )
+
+    @property
+    def parts(self) -> Mapping[str, Stateful]:
+        """Everything that the next step depends on."""
+        return {
+            "codec": self.codec,
+            "judges": self.judges,
+            "optimizer": self.optimizer,
+            "judge_optimizer": self.judge_optimizer,
+            "average": self.average.model,
+        }
+
+    def batch(self, step: int) -> Batch:
+        """Windows of speech and the teacher's states."""
+        pcm = self._windows(step)
+        return {
+            "pcm": torch.from_numpy(pcm),
+            "states": torch.from_numpy(self.teacher.states(pcm)),
+        }
+
+    def step(self, step: int, batch: Batch) -> Mapping[str, Tensor]:
+        """Teach the judges, if there are any yet, then the codec."""
+        settings = self.settings
+        share = rate_share(step, settings.steps, settings.warm_up_steps, settings.final_rate_share)
+        set_rate(self.optimizer, settings.learning_rate * share)
+        set_rate(self.judge_optimizer, settings.judge_learning_rate * share)
+        if step == settings.quantize_from_step:
+            self._begin_codebooks(step)
+        pcm = batch["pcm"]
+        remade = self._remake(step, pcm)
+        losses = {
+            "mel": self.mel(remade.pcm, pcm),
+            "meaning": meaning_loss(remade.meaning, batch["states"]),
+            "commitment": remade.commitment,
+        }
+        values = {}
+        if step >= settings.judge_from_step:
+            values["judges"] = self._teach_judges(pcm, remade.pcm.detach())
+            losses |= self._judge(pcm, remade.pcm)
+        weights = settings.loss_weights
+        weighted = [weights[name] * loss for name, loss in losses.items()]
+        self.fabric.backward(torch.stack(weighted).sum())
+        gradient = self.fabric.clip_gradients(
+            self._run_codec,
+            self._codec_steps,
+            max_norm=settings.clip_norm,
+            error_if_nonfinite=False,  # the harness looks at the losses
+        )
+        self._codec_steps.step()
+        self._codec_steps.zero_grad()
+        self.average.update(self.codec.model)
+        found = {name: loss.detach() for name, loss in {**losses, **values}.items()}
+        return found | ({} if gradient is None else {"gradient": gradient.detach()})
+
+    @torch.no_grad()
+    def score(self) -> Mapping[str, float]:
+        """Distances at every power of two of codebooks, agreement with the teacher, use of codes.
+
+        Of the averaged weights, by the codes that a stream of the sound would have.
+        """
+        model = self.average.model
+        windows = spread_windows(self.held_out, _SCORED_WINDOWS, self.samples)
+        pcm = torch.from_numpy(windows).to(self.fabric.device)
+        codes = model.quantizer.encode(model.encoder(pcm), self.settings.codebooks)
+        found = {}
+        for depth in _depths(self.settings.codebooks):
+            remade = model.decoder(model.quantizer.decode(codes[:, :depth]))
+            found[f"mel_{depth}"] = float(self.mel(remade, pcm))
+        states = torch.from_numpy(self.teacher.states(windows)).to(self.fabric.device)
+        first = model.quantizer.decode(codes[:, : model.config.semantic_codebooks])
+        found["meaning"] = float(meaning_loss(self.codec.to_meaning(first), states))
+        shares = torch.cat([self.codec.semantic.shares, self.codec.acoustic.shares])
+        entropy = torch.special.entr(shares / shares.sum(1, keepdim=True).clamp(min=1e-12)).sum(1)
+        found["codes_in_use"] = float(entropy.exp().mean() / self.settings.cardinality)
+        return found
+
+    def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The averaged weights in 16 bits, in Kyutai's layout."""
+        tensors = mimi_tensors(self.average.model)
+        return {name: tensor.half().cpu() for name, tensor in tensors.items()}, {
+            **sizes_metadata(self.settings.mimi),
+            "recipe": "mimi-mini",
+        }
+
+    def describe_data(self) -> str:
+        """Where the speech is from and how much there is."""
+        return (
+            f"{self.speech.hours:.2f} h of speech from `{self.speech.source}`, "
+            f"{self.held_out.hours:.2f} h held out"
+        )
+
+    def _windows(self, step: int) -> np.ndarray:
+        settings = self.settings
+        random = step_random(settings.seed, step, self.fabric.global_rank, "windows")
+        return draw_windows(
+            self.speech, settings.batch_size, self.samples, settings.gain_db, random
+        )
+
+    def _begin_codebooks(self, step: int) -> None:
+        """From the windows of this and the next steps, enough for every centroid."""
+        settings = self.settings
+        wanted = _VECTORS_PER_CENTROID * settings.cardinality
+        batches = -(-wanted // (settings.batch_size * settings.window_frames))
+        self.codec.begin_codebooks(
+            [
+                torch.from_numpy(self._windows(step + i)).to(self.fabric.device)
+                for i in range(batches)
+            ]
+        )
+
+    def _remake(self, step: int, pcm: Tensor) -> Remade:
+        settings, size = self.settings, (pcm.shape[0],)
+        remade: Remade = self._run_codec(
+            pcm,
+            torch.randint(1, settings.codebooks + 1, size, device=pcm.device),
+            torch.rand(size, device=pcm.device) < settings.quantized_share,
+            has_codebooks=step >= settings.quantize_from_step,
+            reseed=step % settings.reseed_every == 0,
+        )
+        return remade
+
+    def _teach_judges(self, real: Tensor, made: Tensor) -> Tensor:
+        seen = self._run_judges(torch.cat((real, made)))
+        halves = [[layer.chunk(2) for layer in scale] for scale in seen]
+        loss = judging_loss(
+            [[half[0] for half in scale] for scale in halves],
+            [[half[1] for half in scale] for scale in halves],
+        )
+        self.fabric.backward(loss)
+        self._judge_steps.step()
+        self._judge_steps.zero_grad()
+        return loss
+
+    def _judge(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
+        """What the judges say, as losses of the codec; they learn nothing from it."""
+        self.judges.requires_grad_(False)
+        with self.fabric.autocast():
+            with torch.no_grad():
+                seen_real = self.judges(real)
+            seen_made = self.judges(made)
+        losses = {
+            "adversarial": deceiving_loss(seen_made),
+            "features": feature_distance(seen_real, seen_made),
+        }
+        self.judges.requires_grad_(True)
+        return losses
+
+
+def _depths(codebooks: int) -> list[int]:
+    """1, 2, 4 and so on, and all."""
+    powers = [2**i for i in range(codebooks.bit_length()) if 2**i < codebooks]
+    return [*powers, codebooks]
+
+
+def _decayed_apart(codec: MimiInTraining, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups of weights: the transformers', which decay, and the others."""
+    halves = (codec.model.encoder.transformer, codec.model.decoder.transformer)
+    decayed = [weight for half in halves for weight in half.parameters()]
+    known = {id(weight) for weight in decayed}
+    others = [weight for weight in codec.parameters() if id(weight) not in known]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]

@@ -1,0 +1,15 @@
+"""All recipes by name; see `backtalk train --list`."""
+
+from __future__ import annotations
+
+from backtalk.train.recipe import Recipe
+
+_ALL = (
+    Recipe(
+        "mimi-mini",
+        "A small Mimi: speech at 24 kHz as 12.5 frames of 8 codes a second, streaming.",
+        "backtalk.train.recipes.mimi_mini",
+    ),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
