@@ -134,7 +134,7 @@ def test_contestants_take_turns_in_an_order_that_is_reversed_every_round() -> No
 
 def test_the_report_has_the_papers_formula_and_ours_and_becomes_a_picture(tmp_path: Path) -> None:
     ours = our_contestant(random_voice(0, SMALL), 1, "float32")
-    theirs = LlvcContestant("authors' torch loop", 1, 208, 16, lambda pcm: None, 1.0)
+    theirs = LlvcContestant("authors' torch", 1, 208, 16, lambda pcm: None, 1.0)
     ours.frame_size, ours.lookahead_samples = 208, 16
     ours.wall_ms = ours.cpu_ms = [1.0, 1.0, 1.0, 3.0]
     theirs.wall_ms = theirs.cpu_ms = [8.0, 8.0, 14.0]

@@ -81,7 +81,7 @@ def reference_contestant(folder: Path, voice: Voice, chunk_factor: int) -> LlvcC
     before_mib = rss_mib()
     stream = ReferenceStream(open_reference_net(folder, voice))
     return LlvcContestant(
-        "authors' torch loop",
+        "authors' torch",
         chunk_factor,
         chunk_factor * voice.config.chunk_size,
         voice.config.lookahead_samples,

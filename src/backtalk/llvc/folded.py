@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from backtalk.llvc.checkpoint import Weights
-from backtalk.llvc.config import HEADS, KERNEL, LlvcConfig
+from backtalk.llvc.config import KERNEL, LlvcConfig
 
 NORM_EPS = 1e-5
 
@@ -20,7 +20,7 @@ class FoldedAttention:
     """One attention; a position's share of a product is added after the product.
 
     Attributes:
-        queries, keys_values: [D, D] and [2 * D, D]; queries are scaled already.
+        queries, keys_values: [D, D] and [2 * D, D].
         at_queries: [chunk_frames, D], added to queries.
         at_keys_values: [window_frames, 2 * D], added to keys and values.
     """
@@ -47,7 +47,7 @@ def label_vector(weights: Weights) -> np.ndarray:
 
 
 def fold_attention(weights: Weights, config: LlvcConfig, name: str) -> FoldedAttention:
-    """Take positions and the scale of the scores out of an attention.
+    """Take positions out of an attention.
 
     Args:
         name: `self_attn`, whose queries know their position, or `multihead_attn`.
@@ -56,14 +56,13 @@ def fold_attention(weights: Weights, config: LlvcConfig, name: str) -> FoldedAtt
     matrix = weights[f"{_DECODER}.{name}.in_proj_weight"]
     bias = weights[f"{_DECODER}.{name}.in_proj_bias"]
     table = position_table(config.window_frames, width)
-    scale = np.float32((width // HEADS) ** -0.5)
     at_queries = np.broadcast_to(bias[:width], (config.chunk_frames, width))
     if name == "self_attn":
         at_queries = at_queries + table[config.context_frames :] @ matrix[:width].T
     return FoldedAttention(
-        queries=matrix[:width] * scale,
+        queries=matrix[:width],
         keys_values=matrix[width:],
-        at_queries=at_queries * scale,
+        at_queries=at_queries,
         at_keys_values=table @ matrix[width:].T + bias[width:],
     )
 

@@ -150,12 +150,12 @@ class _GraphBuilder:
         to_target = many_to_one(weights["mask_gen.proj_e2d_l.0.weight"]) * label
         projections = np.concatenate((to_memory, to_target))
         biases = [weights[f"mask_gen.proj_e2d_{part}.0.bias"] for part in ("e", "l")]
-        both = onnx.op("Relu", self._exact(frames, projections, np.concatenate(biases)))
+        both = onnx.op("Relu", self._linear(frames, projections, np.concatenate(biases)))
         memory, target = onnx.split(both, 1, config.decoder_width, config.decoder_width)
         decoded = self._decoder(target, memory)
         back = one_to_many(weights["mask_gen.proj_d2e.0.weight"], config.decoder_width)
         back_bias = weights["mask_gen.proj_d2e.0.bias"]
-        spread = onnx.op("Relu", self._exact(decoded, back, back_bias))
+        spread = onnx.op("Relu", self._linear(decoded, back, back_bias))
         labelled = onnx.op("Mul", frames, onnx.constant(label))
         return onnx.op("Mul", latent, onnx.op("Add", labelled, spread))
 
@@ -190,7 +190,6 @@ class _GraphBuilder:
         """Queries [frames, D] at the windows that belong to their chunks."""
         onnx, config, chunks = self._onnx, self._config, self._chunks
         width, window = config.decoder_width, config.window_frames
-        head = width // HEADS
         keys_values = onnx.op("Identity", keys_values, name=f"{memory}.new")
         joined = self._join(memory, keys_values)
         if chunks == 1:
@@ -202,14 +201,9 @@ class _GraphBuilder:
         windows = onnx.op("Add", windows, onnx.constant(folded.at_keys_values))
         keys, values = onnx.split(windows, 2, width, width)
         queries = onnx.op("Add", queries, self._per_chunk(folded.at_queries))
-        queries = onnx.reshape(queries, chunks, config.chunk_frames, HEADS, head)
-        keys = onnx.reshape(keys, chunks, window, HEADS, head)
-        values = onnx.reshape(values, chunks, window, HEADS, head)
-        queries = onnx.op("Transpose", queries, perm=(0, 2, 1, 3))
-        keys = onnx.op("Transpose", keys, perm=(0, 2, 3, 1))
-        values = onnx.op("Transpose", values, perm=(0, 2, 1, 3))
-        shares = onnx.op("Softmax", onnx.op("MatMul", queries, keys), axis=-1)
-        found = onnx.op("Transpose", onnx.op("MatMul", shares, values), perm=(0, 2, 1, 3))
+        queries = onnx.reshape(queries, chunks, config.chunk_frames, width)
+        inputs = (queries, keys, values)
+        found = onnx.op("MultiHeadAttention", *inputs, domain=CONTRIB, num_heads=HEADS)
         found = onnx.reshape(found, self._frames, width)
         out = f"{_DECODER}.{name}.out_proj"
         return self._linear(found, self._weights[f"{out}.weight"], self._weights[f"{out}.bias"])
@@ -223,8 +217,9 @@ class _GraphBuilder:
         pieces = []
         for age in range(config.overlap_frames + 1):
             first = config.overlap_frames - age
-            rows = onnx.slice(joined, 0, first, first + self._frames)
-            pieces.append(onnx.slice(rows, 1, age * config.hop, (age + 1) * config.hop))
+            begins = onnx.integers(first, age * config.hop)
+            ends = onnx.integers(first + self._frames, (age + 1) * config.hop)
+            pieces.append(onnx.op("Slice", joined, begins, ends, onnx.integers(0, 1)))
         onnx.op("Tanh", onnx.op("Sum", *pieces), name=CONVERTED)
 
     def _join(self, memory: str, fresh: str) -> str:
@@ -235,20 +230,14 @@ class _GraphBuilder:
         return self._onnx.constant(np.tile(rows, (self._chunks, 1)))
 
     def _linear(self, x: str, weight: np.ndarray, bias: np.ndarray | None) -> str:
+        onnx = self._onnx
+        biases = [] if bias is None else [onnx.constant(bias)]
         if self._format == "float32":
-            return self._exact(x, weight, bias)
+            return onnx.op("Gemm" if biases else "MatMul", x, onnx.constant(weight.T), *biases)
         scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / np.float32(127.0)
         levels = np.rint(weight / scale[:, None]).astype(np.int8)
-        constants = [self._onnx.constant(levels.T), self._onnx.constant(scale), ""]
-        if bias is not None:
-            constants.append(self._onnx.constant(bias))
-        return self._onnx.op("DynamicQuantizeMatMul", x, *constants, domain=CONTRIB)
-
-    def _exact(self, x: str, weight: np.ndarray, bias: np.ndarray | None) -> str:
-        matrix = self._onnx.constant(weight.T)
-        if bias is None:
-            return self._onnx.op("MatMul", x, matrix)
-        return self._onnx.op("Gemm", x, matrix, self._onnx.constant(bias))
+        constants = [onnx.constant(levels.T), onnx.constant(scale), "", *biases]
+        return onnx.op("DynamicQuantizeMatMul", x, *constants, domain=CONTRIB)
 
     def _norm(self, x: str, name: str) -> str:
         scale, shift = (self._onnx.constant(self._weights[f"{name}.{p}"]) for p in _SCALE_SHIFT)
@@ -256,11 +245,11 @@ class _GraphBuilder:
 
     def _sum_norm(self, x: str, y: str, name: str, bias: np.ndarray | None = None) -> str:
         """The norm of x + y + bias."""
-        scale, shift = (self._onnx.constant(self._weights[f"{name}.{p}"]) for p in _SCALE_SHIFT)
-        inputs = [x, y, scale, shift]
+        # SkipLayerNormalization does the same in one operator, and takes three times as long.
+        total = self._onnx.op("Add", x, y)
         if bias is not None:
-            inputs.append(self._onnx.constant(bias))
-        return self._onnx.op("SkipLayerNormalization", *inputs, domain=CONTRIB, epsilon=NORM_EPS)
+            total = self._onnx.op("Add", total, self._onnx.constant(bias))
+        return self._norm(total, name)
 
 
 _SCALE_SHIFT = ("weight", "bias")
