@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 from collections.abc import Mapping
@@ -281,3 +282,17 @@ def test_what_is_set_counts_more_than_a_file_and_a_file_more_than_the_recipe(
     file.write_text("seed: 5\nsteps: 7\n")
     settings: RunSettings = TOY.read_settings(["steps=9"], file)
     assert (settings.seed, settings.steps, settings.log_every) == (5, 9, 1)
+
+
+def test_a_signal_to_all_processes_does_not_end_those_that_prepare_data(tmp_path: Path) -> None:
+    def tell_children() -> None:
+        for child in multiprocessing.active_children():
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Watching(2, tell_children), "workers=1", "steps=40")
+    again = Watching()
+    run(tmp_path, again, "workers=1", "steps=40")
+    assert again.first_step == 2

@@ -45,4 +45,5 @@ class StopRequest:
 
 def leave_signals_to_parent(worker: int) -> None:
     """In a process that prepares data: end when the parent says so, not before it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _SIGNALS:  # both may be sent to all processes at once
+        signal.signal(number, signal.SIG_IGN)
