@@ -21,6 +21,7 @@ from backtalk.cli.agent_options import (
     turn_settings,
 )
 from backtalk.cli.bench_codec import codec
+from backtalk.cli.bench_llvc import llvc
 from backtalk.cli.bench_rvq import rvq
 from backtalk.errors import ConfigError
 
@@ -42,6 +43,7 @@ MAX_TOKENS = 16
 app = typer.Typer(help="Measure.", no_args_is_help=True)
 app.command()(rvq)
 app.command()(codec)
+app.command()(llvc)
 
 
 @app.callback()

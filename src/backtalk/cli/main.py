@@ -8,6 +8,7 @@ import sys
 import typer
 
 from backtalk.cli import bench, codec, doctor, models, train
+from backtalk.cli.convert import convert
 from backtalk.cli.eval import evaluate
 from backtalk.cli.serve import serve
 from backtalk.cli.speak import speak
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(talk)
 app.command()(speak)
 app.command()(serve)
+app.command()(convert)
 app.add_typer(codec.app, name="codec")
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")

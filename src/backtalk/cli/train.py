@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backtalk.cli.agent_options import JsonOption
+from backtalk.cli.train_recipes import add_recipes, print_recipes
 from backtalk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ app = typer.Typer(help="Make data for the miniatures and train them.", no_args_i
 
 
 @app.callback()
-def _root() -> None:
+def _root(
+    is_listing: Annotated[
+        bool,
+        typer.Option("--list", callback=print_recipes, is_eager=True, help="Name the recipes."),
+    ] = False,
+) -> None:
     """Make data for the miniatures and train them."""
 
 
@@ -127,3 +133,6 @@ def _report(done: Generated) -> dict[str, Any]:
         "splits": {name: part.as_dict() for name, part in done.contents.items()},
         "machine": describe_machine(),
     }
+
+
+add_recipes(app)
