@@ -49,6 +49,7 @@ def test_a_typo_in_an_option_is_refused(tmp_path: Path) -> None:
     assert "No such option" in refused("cascade", "--corpus", tmp_path, "--question", "3")
 
 
+@pytest.mark.slow
 @pytest.mark.models
 def test_the_default_agent_is_scored_on_a_real_corpus(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")

@@ -150,7 +150,7 @@ def test_a_few_more_steps_bring_the_sound_nearer(
     changes = ("steps=60", "judge_from_step=1000", "quantize_from_step=30", "learning_rate=0.003")
     run(data, tmp_path, Watching(), *changes, "score_every=60", precision="32-true")
     mel = [line["mel"] for line in read_losses(tmp_path)]
-    assert np.mean(mel[-5:]) < 0.6 * np.mean(mel[:5])
+    assert np.mean(mel[-5:]) < 0.75 * np.mean(mel[:5])
 
 
 def test_the_recipe_as_it_is_shipped_fits_the_size_limit() -> None:
