@@ -72,7 +72,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path) -> None:
     text = tmp_path / "text.safetensors"
     text.write_text("this is no voice at all")
     assert "not a safetensors file" in line_of(text)
-    assert "no such voice" in line_of(tmp_path / "none.safetensors")
+    assert "no such file" in line_of(tmp_path / "none.safetensors")
     assert "folder" in line_of(tmp_path)
 
 

@@ -15,14 +15,13 @@ from backtalk.errors import ModelError
 from backtalk.llvc.checkpoint import POSITIONS, Weights, check_weights, config_of
 from backtalk.llvc.config import LlvcConfig
 from backtalk.models.store import ModelStore
+from backtalk.models.tensors import refuse_what_is_no_safetensors
 
 FOLDER = "llvc"
 """Of the store: a file per voice."""
 
 MOST_FRAMES = 1024
 """More in a chunk or a context than any voice could have been trained with."""
-
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +57,7 @@ def read_voice(path: str | os.PathLike[str]) -> Voice:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    _refuse_what_is_no_safetensors(path)
+    refuse_what_is_no_safetensors(path, "['model']")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -127,23 +126,3 @@ def _frames(metadata: dict[str, str], name: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_FRAMES:
         raise ModelError(f"its {name} is {text!r}; it must be 1 to {MOST_FRAMES}")
     return int(text)
-
-
-def _refuse_what_is_no_safetensors(path: Path) -> None:
-    if path.is_dir():
-        raise ModelError(f"{path}: is a folder; give the .safetensors file in it")
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: there is no such voice; check the path") from error
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-    if start.startswith(_PICKLE_STARTS):
-        raise ModelError(
-            f"{path}: is a pickled checkpoint, which could run any code when opened; convert it "
-            "where you trust it: safetensors.torch.save_file(torch.load(path, weights_only=True)"
-            "['model'], 'voice.safetensors')"
-        )
-    if len(start) < 16 or start[8:9] != b"{":
-        raise ModelError(f"{path}: is not a safetensors file; fetch it again or check the path")

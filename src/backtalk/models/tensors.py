@@ -28,7 +28,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    _refuse_what_is_no_safetensors(Path(path))
+    refuse_what_is_no_safetensors(Path(path))
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -74,7 +74,15 @@ def is_finite(tensor: Tensor) -> bool:
     return bool(low.isfinite() & high.isfinite())
 
 
-def _refuse_what_is_no_safetensors(path: Path) -> None:
+def refuse_what_is_no_safetensors(path: Path, entry: str = "") -> None:
+    """Look at the beginning of a file before anything opens it.
+
+    Args:
+        path: of the file.
+        entry: where in its pickled form the tensors are, e.g. "['model']", for the advice.
+    Raises:
+        ModelError: missing, a folder, pickled, or of another kind.
+    """
     if path.is_dir():
         raise ModelError(f"{path}: is a folder; give the .safetensors file in it")
     try:
@@ -87,8 +95,8 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
     if start.startswith(_PICKLE_STARTS):
         raise ModelError(
             f"{path}: is a pickled checkpoint, which could run any code when opened; convert it "
-            "where you trust it: safetensors.torch.save_file(torch.load(path, weights_only=True), "
-            "'model.safetensors')"
+            "where you trust it: safetensors.torch.save_file(torch.load(path, weights_only=True)"
+            f"{entry}, 'model.safetensors')"
         )
     if len(start) < 16 or start[8:9] != b"{":
         raise ModelError(f"{path}: is not a safetensors file; fetch it again or check the path")
