@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from safetensors.numpy import save_file
 
 from backtalk.bench.llvc_reference import ReferenceStream, open_reference_net
-from backtalk.llvc.config import VARIANTS, LlvcConfig, published_config
+from backtalk.llvc.config import VARIANTS, LlvcConfig, llvc_small, published_config
 from backtalk.llvc.engine import LlvcEngine
 from backtalk.llvc.graph import WeightFormat
 from backtalk.llvc.network import LlvcNetwork
@@ -37,16 +37,7 @@ from backtalk.llvc.voice_file import Voice
 
 MAX_RELATIVE_ERROR = 1e-4
 CHUNK_FACTORS = (1, 2, 4, 8)
-SMALL = LlvcConfig(
-    hop=4,
-    width=16,
-    encoder_layers=4,
-    decoder_width=8,
-    chunk_frames=3,
-    context_frames=5,
-    overlap_frames=2,
-    prenet_blocks=3,
-)
+SMALL = llvc_small()
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from backtalk.codecs.mimi.config import MimiConfig
+from backtalk.codecs.mimi.config import MimiConfig, mimi_small
 from backtalk.codecs.mimi.layouts import to_kyutai, to_transformers
 from backtalk.codecs.mimi.load import load_mimi
 from backtalk.codecs.mimi.mimi_model import MimiModel
@@ -39,18 +39,7 @@ RUSTYMIMI_CODEBOOKS = 8  # not to be chosen there
 # There, a position looks back at itself and 250 more; in Kyutai's Python code and in transformers
 # at 249 more. It shows from the 10th second on.
 RUSTYMIMI_WINDOW = 251
-SMALL = MimiConfig(
-    channels=4,
-    strides=(2, 3),
-    width=16,
-    transformer_layers=2,
-    heads=2,
-    hidden=32,
-    window=6,
-    codebook_dim=8,
-    cardinality=32,
-    total_codebooks=4,
-)
+SMALL = mimi_small()
 
 
 def main() -> None:

@@ -9,13 +9,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from small_mimi import SMALL  # noqa: E402
 
 from backtalk.bench.codec import Contestant, measure_codecs, our_contestant  # noqa: E402
 from backtalk.bench.codec_exactness import compare_exactness  # noqa: E402
 from backtalk.bench.codec_report import codec_report, codec_table, draw_codec  # noqa: E402
+from backtalk.codecs.mimi.config import mimi_small  # noqa: E402
 from backtalk.codecs.mimi.random_mimi import random_mimi  # noqa: E402
 from backtalk.codecs.mimi.round_weights import round_weights  # noqa: E402
+
+SMALL = mimi_small()
 
 
 def counting(name: str, log: list[tuple[str, str]]) -> Contestant:

@@ -10,14 +10,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from small_mimi import SMALL  # noqa: E402
 
 from backtalk.audio.resample import resample  # noqa: E402
+from backtalk.codecs.mimi.config import mimi_small  # noqa: E402
 from backtalk.codecs.mimi.mimi_codec import MimiCodec  # noqa: E402
 from backtalk.codecs.mimi.random_mimi import random_mimi  # noqa: E402
 from backtalk.codecs.mimi.round_weights import round_weights  # noqa: E402
 from backtalk.errors import AudioError, ConfigError  # noqa: E402
 from backtalk.stream.check import check_schedules  # noqa: E402
+
+SMALL = mimi_small()
 
 
 @pytest.fixture(scope="module")

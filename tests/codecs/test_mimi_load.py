@@ -10,9 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
-from small_mimi import SMALL  # noqa: E402
 
-from backtalk.codecs.mimi.config import MimiConfig  # noqa: E402
+from backtalk.codecs.mimi.config import MimiConfig, mimi_small  # noqa: E402
 from backtalk.codecs.mimi.layouts import (  # noqa: E402
     detect_layout,
     published_shapes,
@@ -22,6 +21,8 @@ from backtalk.codecs.mimi.layouts import (  # noqa: E402
 from backtalk.codecs.mimi.load import SMALLEST_USAGE, load_mimi, mimi_from_tensors  # noqa: E402
 from backtalk.codecs.mimi.random_mimi import random_mimi_tensors  # noqa: E402
 from backtalk.errors import ModelError  # noqa: E402
+
+SMALL = mimi_small()
 
 FIRST_CONV = "encoder.model.0.conv.conv.weight"
 CODEBOOK = "quantizer.rvq_rest.vq.layers.1._codebook"

@@ -11,13 +11,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
-from small_mimi import SMALL  # noqa: E402
 
-from backtalk.codecs.mimi.config import MimiConfig  # noqa: E402
+from backtalk.codecs.mimi.config import MimiConfig, mimi_small  # noqa: E402
 from backtalk.codecs.mimi.load import mimi_from_tensors  # noqa: E402
 from backtalk.codecs.mimi.mimi_model import LONGEST_STEP_FRAMES, MimiModel  # noqa: E402
 from backtalk.codecs.mimi.random_mimi import random_mimi  # noqa: E402
 from backtalk.stream.check import check_rows, check_schedules  # noqa: E402
+
+SMALL = mimi_small()
 
 # Weights, noise, codes and what becomes of them in transformers 5.23.0, written by
 # benchmarks/mimi_parity.py.

@@ -6,23 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from backtalk.llvc.config import LlvcConfig
+from backtalk.llvc.config import llvc_small
 from backtalk.llvc.engine import LlvcEngine
 from backtalk.llvc.random_voice import random_voice
 
 # Weights, noise and what becomes of it in the authors' code, written by benchmarks/llvc_parity.py.
 GOLDEN = Path(__file__).parent.parent / "golden" / "llvc_small.safetensors"
 
-SMALL = LlvcConfig(
-    hop=4,
-    width=16,
-    encoder_layers=4,
-    decoder_width=8,
-    chunk_frames=3,
-    context_frames=5,
-    overlap_frames=2,
-    prenet_blocks=3,
-)
+SMALL = llvc_small()
 
 
 def small_engine(chunk_factor: int = 1, *, prenet: bool = False) -> LlvcEngine:

@@ -8,8 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tiny_mimi import TINY  # noqa: E402
-
+from backtalk.codecs.mimi.config import mimi_small  # noqa: E402
 from backtalk.codecs.mimi.load import mimi_from_tensors  # noqa: E402
 from backtalk.codecs.mimi.new_mimi import new_mimi  # noqa: E402
 from backtalk.codecs.mimi.random_mimi import random_mimi, random_mimi_tensors  # noqa: E402
@@ -20,6 +19,7 @@ from backtalk.nn.conv import (  # noqa: E402
     DepthwiseConvTranspose1d,
 )
 
+SMALL = mimi_small()
 ACTIVE = torch.ones(2, dtype=torch.bool)
 
 
@@ -67,11 +67,11 @@ def test_a_transposed_convolutions_bias_stays_one_per_channel() -> None:
 
 
 def test_both_halves_over_all_are_the_same_as_frame_by_frame() -> None:
-    model = random_mimi(0, TINY)
-    pcm = torch.randn(2, 5 * TINY.frame_size)
+    model = random_mimi(0, SMALL)
+    pcm = torch.randn(2, 5 * SMALL.frame_size)
     with torch.inference_mode():
         state = model.encoder.alloc(2)
-        frames = pcm.split(TINY.frame_size, dim=1)
+        frames = pcm.split(SMALL.frame_size, dim=1)
         latents = torch.cat([model.encoder.latents(state, x, ACTIVE) for x in frames], dim=1)
         codes = model.quantizer.encode(latents, 4)
         state = model.decoder.alloc(2)
@@ -85,8 +85,8 @@ def test_both_halves_over_all_are_the_same_as_frame_by_frame() -> None:
 
 def test_every_weight_of_a_new_model_gets_a_gradient() -> None:
     torch.manual_seed(0)
-    model = new_mimi(TINY)
-    vectors = model.encoder(0.1 * torch.randn(2, 6 * TINY.frame_size))
+    model = new_mimi(SMALL)
+    vectors = model.encoder(0.1 * torch.randn(2, 6 * SMALL.frame_size))
     model.decoder(vectors).square().mean().backward()
     for name, weight in model.named_parameters():
         if not name.startswith("quantizer"):
@@ -97,13 +97,13 @@ def test_every_weight_of_a_new_model_gets_a_gradient() -> None:
 def test_a_new_models_vectors_are_about_as_large_as_its_layers_expect() -> None:
     torch.manual_seed(0)
     with torch.no_grad():
-        vectors = new_mimi(TINY).encoder(0.1 * torch.randn(2, 50 * TINY.frame_size))
+        vectors = new_mimi(SMALL).encoder(0.1 * torch.randn(2, 50 * SMALL.frame_size))
     assert 0.01 < vectors.std() < 3
 
 
 def test_saved_tensors_load_as_the_same_model() -> None:
-    model = random_mimi(1, TINY)
-    again = mimi_from_tensors(mimi_tensors(model), "saved", TINY)
+    model = random_mimi(1, SMALL)
+    again = mimi_from_tensors(mimi_tensors(model), "saved", SMALL)
     mine, theirs = model.state_dict(), again.state_dict()
     assert mine.keys() == theirs.keys()
     for name in mine:
@@ -111,8 +111,8 @@ def test_saved_tensors_load_as_the_same_model() -> None:
 
 
 def test_saving_undoes_loading() -> None:
-    tensors = random_mimi_tensors(2, TINY)
-    saved = mimi_tensors(mimi_from_tensors(tensors, "random", TINY))
+    tensors = random_mimi_tensors(2, SMALL)
+    saved = mimi_tensors(mimi_from_tensors(tensors, "random", SMALL))
     assert saved.keys() == tensors.keys()
     for name in tensors:
         if "_codebook" not in name:

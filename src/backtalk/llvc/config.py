@@ -75,6 +75,20 @@ def published_config(variant: Variant) -> LlvcConfig:
     return LlvcConfig(prenet_blocks=0 if variant == "llvc_nc" else PRENET_BLOCKS)
 
 
+def llvc_small() -> LlvcConfig:
+    """Small enough for tests: the sizes of `tests/golden/llvc_small.safetensors`."""
+    return LlvcConfig(
+        hop=4,
+        width=16,
+        encoder_layers=4,
+        decoder_width=8,
+        chunk_frames=3,
+        context_frames=5,
+        overlap_frames=2,
+        prenet_blocks=3,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """One thing a stream remembers: the last `length` rows of something.

@@ -55,3 +55,19 @@ class MimiConfig:
     def acoustic_codebooks(self) -> int:
         """Codebooks after the semantic ones."""
         return self.total_codebooks - self.semantic_codebooks
+
+
+def mimi_small() -> MimiConfig:
+    """Small enough for tests: the sizes of `tests/golden/mimi_small.safetensors`."""
+    return MimiConfig(
+        channels=4,
+        strides=(2, 3),
+        width=16,
+        transformer_layers=2,
+        heads=2,
+        hidden=32,
+        window=6,
+        codebook_dim=8,
+        cardinality=32,
+        total_codebooks=4,
+    )
