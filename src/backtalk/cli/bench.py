@@ -23,6 +23,7 @@ from backtalk.cli.agent_options import (
 from backtalk.cli.bench_codec import codec
 from backtalk.cli.bench_llvc import llvc
 from backtalk.cli.bench_rvq import rvq
+from backtalk.cli.report_files import check_report_folder, write_report
 from backtalk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def latency(
     for name, number in (("turns", turns), ("max-tokens", max_tokens)):
         if number is not None and number < 1:
             raise ConfigError(f"--{name} must be at least 1, not {number}")
-    _check_folder(out)
+    check_report_folder(out)
     questions = read_questions(folder, turns)
     if url is not None:
         _measure_server(url, model, token, turn_detection, max_tokens, questions, out, json)
@@ -153,12 +154,9 @@ def latency(
     else:
         results, found = run_virtual(measure(), counts_work=True)
     found["realtime"] = realtime
-    if out is not None:
-        out.with_suffix(".json").write_text(json_text.dumps(found, indent=1) + "\n")
-        curves = {result.variant.name: result.turns() for result in results}
-        draw_percentiles(
-            out.with_suffix(".png"), curves, f"{system}: the median turn, stage by stage"
-        )
+    curves = {result.variant.name: result.turns() for result in results}
+    title = f"{system}: the median turn, stage by stage"
+    write_report(out, found, lambda png: draw_percentiles(png, curves, title))
     if json:
         typer.echo(json_text.dumps(found))
     else:
@@ -200,9 +198,7 @@ def _measure_server(
     )
     found = remote_report(target, result)
     found["realtime"] = True
-    if out is not None:
-        out.with_suffix(".json").write_text(json_text.dumps(found, indent=1) + "\n")
-        draw_remote_latency(out.with_suffix(".png"), target, result)
+    write_report(out, found, lambda png: draw_remote_latency(png, target, result))
     if json:
         typer.echo(json_text.dumps(found))
     else:
@@ -270,7 +266,7 @@ def load(
         raise ConfigError("--sessions and --seconds must be more than 0")
     if slow_readers + kill > sessions:
         raise ConfigError("--slow-readers and --kill are more than there are --sessions")
-    _check_folder(out)
+    check_report_folder(out)
     if questions is not None:
         _load_with_talk(Target(url, model, token), questions, sessions, seconds or 60.0, out, json)
         return
@@ -286,9 +282,7 @@ def load(
     console = Console(stderr=True, quiet=json)
     with console.status("connecting") as status:
         found = load_report(asyncio.run(run_load(plan, status.update)))
-    if out is not None:
-        out.with_suffix(".json").write_text(json_text.dumps(found, indent=1) + "\n")
-        draw_load(out.with_suffix(".png"), found)
+    write_report(out, found, lambda png: draw_load(png, found))
     if json:
         typer.echo(json_text.dumps(found))
     else:
@@ -337,8 +331,7 @@ def _load_with_talk(
     with Console(stderr=True, quiet=json).status("talking") as status:
         run = asyncio.run(run_talk_load(target, questions, conversations, seconds, status.update))
     found = talk_report(run)
-    if out is not None:
-        out.with_suffix(".json").write_text(json_text.dumps(found, indent=1) + "\n")
+    write_report(out, found)
     if json:
         typer.echo(json_text.dumps(found))
     else:
@@ -366,11 +359,6 @@ def _limits_table(found: dict[str, Any]) -> Table:
         style = None if check["ok"] else "bold red"
         table.add_row(check["name"], f"{check['value']:g}", f"{check['limit']:g}", style=style)
     return table
-
-
-def _check_folder(out: Path | None) -> None:
-    if out is not None and not out.parent.is_dir():
-        raise ConfigError(f"{out} cannot be written: make the folder {out.parent} first")
 
 
 def _variants(settings: TurnSettings, base: list[str], compare: list[str]) -> list[Variant]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from backtalk.cli.agent_options import JsonOption
+from backtalk.cli.report_files import check_report_folder, write_report
 from backtalk.errors import ConfigError
 
 
@@ -34,8 +35,7 @@ def codec(
         raise ConfigError(f"--codebooks {codebooks}: give 1 to 32")
     if rounds < 1:
         raise ConfigError(f"--rounds {rounds}: give at least 1")
-    if out is not None and not out.parent.is_dir():
-        raise ConfigError(f"{out} cannot be written: make the folder {out.parent} first")
+    check_report_folder(out)
     if find_spec("torch") is None:
         raise ConfigError("codecs need PyTorch: pip install 'backtalk[models]'")
     import torch
@@ -64,9 +64,7 @@ def codec(
         measure_codecs(contestants, codebooks, rounds=rounds, told=status.update)
         memory = read_gb_per_s()
     report = codec_report(contestants, [c.name for c in ours], codebooks, exactness, memory)
-    if out is not None:
-        out.with_suffix(".json").write_text(json_text.dumps(report, indent=1) + "\n")
-        draw_codec(out.with_suffix(".png"), report)
+    write_report(out, report, lambda png: draw_codec(png, report))
     if json:
         typer.echo(json_text.dumps(report))
         return

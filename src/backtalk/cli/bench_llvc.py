@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backtalk.cli.agent_options import JsonOption
+from backtalk.cli.report_files import check_report_folder, write_report
 from backtalk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def llvc(
     chunk_factors = _factors(factors)
     if rounds < 1:
         raise ConfigError(f"--rounds {rounds}: give at least 1")
-    if out is not None and not out.parent.is_dir():
-        raise ConfigError(f"{out} cannot be written: make the folder {out.parent} first")
+    check_report_folder(out)
     with Console(stderr=True, quiet=json).status("loading") as status:
         opened, weights = _open_voice(voice, prenet)
         speech = _speech()
@@ -66,9 +66,7 @@ def llvc(
         snr_db = _int8_snr_db(opened, speech)
         measure_llvc(contestants, speech, rounds=rounds, told=status.update)
     report = llvc_report(contestants, weights, snr_db)
-    if out is not None:
-        out.with_suffix(".json").write_text(json_text.dumps(report, indent=1) + "\n")
-        draw_llvc(out.with_suffix(".png"), report)
+    write_report(out, report, lambda png: draw_llvc(png, report))
     if json:
         typer.echo(json_text.dumps(report))
         return

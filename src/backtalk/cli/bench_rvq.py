@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from backtalk.cli.agent_options import JsonOption
+from backtalk.cli.report_files import check_report_folder, write_report
 from backtalk.errors import ConfigError
 
 
@@ -37,8 +38,7 @@ def rvq(
     Example: backtalk bench rvq --random-weights 0 --depths 32,16,auto
     """
     wanted = [_depth(part.strip()) for part in depths.split(",")]
-    if out is not None and not out.parent.is_dir():
-        raise ConfigError(f"{out} cannot be written: make the folder {out.parent} first")
+    check_report_folder(out)
     if weights not in ("int4", "int8", "bfloat16", "float32"):
         raise ConfigError(f"--weights {weights}: use int4, int8, bfloat16 or float32")
     if size not in ("1b", "tiny"):
@@ -78,9 +78,7 @@ def rvq(
         is_random=random_weights is not None,
         machine=describe_machine(),
     )
-    if out is not None:
-        out.with_suffix(".json").write_text(json_text.dumps(found, indent=1) + "\n")
-        draw_rvq(out.with_suffix(".png"), found)
+    write_report(out, found, lambda png: draw_rvq(png, found))
     if json:
         typer.echo(json_text.dumps(found))
         return

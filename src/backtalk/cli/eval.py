@@ -17,6 +17,7 @@ from backtalk.cli.agent_options import (
     LlmUrlOption,
     TtsOption,
 )
+from backtalk.cli.report_files import check_report_folder, write_report
 from backtalk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ def evaluate(
     """
     from rich.console import Console
 
-    from backtalk.cli.models_progress import progress_on_stderr
     from backtalk.eval.held_out import VOICE_SAMPLES, read_held_out
     from backtalk.eval.judges import load_judges
     from backtalk.eval.replies import true_replies
@@ -64,36 +64,24 @@ def evaluate(
     from backtalk.eval.scores import score
     from backtalk.models.store import ModelStore
 
-    if out is not None and not out.parent.is_dir():
-        raise ConfigError(f"{out} cannot be written: make the folder {out.parent} first")
+    check_report_folder(out)
     options = AgentChoice("", asr, llm, llm_url, llm_model, tts).builder_options()
     if options and systems != ["cascade"]:
         raise ConfigError("--asr, --llm, --llm-url, --llm-model and --tts go with cascade alone")
     found, items = read_held_out(corpus, questions)
     true = true_replies(items)
     console = Console(stderr=True, quiet=json)
-    with progress_on_stderr() as progress:
-        judges = load_judges(ModelStore.default(), true[:VOICE_SAMPLES], progress)
+    judges = load_judges(ModelStore.default(), true[:VOICE_SAMPLES])
     reference = score(_judge(judges, "reference", true, console))
     done = [_evaluate(name, options, items, judges, realtime, console) for name in systems]
     report = eval_report(found, reference, done, realtime=realtime)
-    if out is not None:
-        _write(out.with_suffix(".json"), report)
+    write_report(out, report)
     if json:
         typer.echo(json_text.dumps(report))
         return
     Console().print(eval_table(reference, done))
     if out is not None:
         typer.echo(f"wrote {out.with_suffix('.json')}")
-
-
-def _write(path: Path, report: dict[str, Any]) -> None:
-    from backtalk.train.minitalk.corpus import write_whole
-
-    try:
-        write_whole(path, json_text.dumps(report, indent=1) + "\n")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _evaluate(
