@@ -14,7 +14,6 @@ import pytest
 from backtalk.audio.files import read_audio
 from backtalk.errors import ModelError
 from backtalk.eval.dnsmos import Dnsmos
-from backtalk.eval.judges import scorer_store
 from backtalk.models.store import ModelStore
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +28,7 @@ LONG = (3.2541, 3.4954, 4.1139)
 
 @pytest.fixture(scope="module")
 def dnsmos() -> Dnsmos:
-    store = scorer_store(ModelStore.default())
-    if not store.is_present("dnsmos"):
-        pytest.skip("dnsmos is not in the store; backtalk eval fetches it")
-    return Dnsmos(store.require("dnsmos"))
+    return Dnsmos(ModelStore.default().require("dnsmos"))
 
 
 @pytest.mark.models

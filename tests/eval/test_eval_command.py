@@ -11,8 +11,6 @@ from typer.testing import CliRunner
 
 from backtalk.cli.eval import evaluate
 from backtalk.errors import BacktalkError
-from backtalk.eval.judges import scorer_store
-from backtalk.models.store import ModelStore
 from backtalk.train.minitalk.corpus import begin_corpus
 from backtalk.train.minitalk.make_shard import make_shard
 from backtalk.train.minitalk.plan import MiniTalkSettings
@@ -53,9 +51,6 @@ def test_a_typo_in_an_option_is_refused(tmp_path: Path) -> None:
 @pytest.mark.models
 def test_the_default_agent_is_scored_on_a_real_corpus(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
-    scorers = scorer_store(ModelStore.default())
-    if not all(scorers.is_present(model) for model in scorers.manifest.models):
-        pytest.skip("the scorers are not in the store; backtalk eval fetches them")
     corpus = begin_corpus(tmp_path / "minitalk", MiniTalkSettings(hours=0.02, seed=0))
     test = [plan for plan in corpus.plans if plan.split == "test"]
     list(run_each(make_shard, [(plan, corpus.path_of(plan)) for plan in test], jobs=1))

@@ -14,7 +14,6 @@ import pytest
 
 from backtalk.audio.files import read_audio
 from backtalk.errors import ModelError
-from backtalk.eval.judges import scorer_store
 from backtalk.models.store import ModelStore
 
 pytest.importorskip("torch")
@@ -63,10 +62,7 @@ THEIRS_SHORT = [
 
 @pytest.fixture(scope="module")
 def encoder() -> SpeakerEncoder:
-    store = scorer_store(ModelStore.default())
-    if not store.is_present("resemblyzer"):
-        pytest.skip("resemblyzer is not in the store; backtalk eval fetches it")
-    return SpeakerEncoder(store.require("resemblyzer"))
+    return SpeakerEncoder(ModelStore.default().require("resemblyzer"))
 
 
 @pytest.mark.models

@@ -17,19 +17,21 @@ from backtalk.models.manifest import (
 )
 
 LICENCES = {"MIT", "BSD-2-Clause", "Apache-2.0", "CC0-1.0"}
-SIX = {
+SHIPPED = {
     "silero-vad",
     "smart-turn-v3.2",
     "whisper-tiny.en",
     "whisper-base",
     "smollm2-135m",
     "piper-joe",
+    "dnsmos",
+    "resemblyzer",
 }
 
 
 def test_the_shipped_manifest_is_complete_and_consistent() -> None:
     manifest = shipped_manifest()
-    assert set(manifest.models) == SIX
+    assert set(manifest.models) == SHIPPED
     for model in manifest.models.values():
         assert model.licence in LICENCES
         assert model.homepage.startswith("https://")
@@ -58,7 +60,7 @@ def test_the_default_set_is_what_the_default_agent_needs() -> None:
     manifest = shipped_manifest()
     default = set(manifest.set_members("default"))
     assert default == {"silero-vad", "smart-turn-v3.2", "whisper-tiny.en", "smollm2-135m"}
-    assert set(manifest.set_members("eval")) == default | {"whisper-base"}
+    assert set(manifest.set_members("eval")) == default | {"whisper-base", "dnsmos", "resemblyzer"}
 
 
 def test_an_unknown_set_names_the_known_ones() -> None:

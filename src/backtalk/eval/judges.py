@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +13,7 @@ from backtalk.eval.answers import is_right
 from backtalk.eval.dnsmos import Dnsmos, SpeechQuality
 from backtalk.eval.replies import Reply
 from backtalk.eval.speaker_encoder import SpeakerEncoder, similarity, unit
-from backtalk.models.manifest import read_manifest
 from backtalk.models.store import ModelStore
-
-if TYPE_CHECKING:
-    from backtalk.models.progress import Progress
 
 HEARING_RATE = 16_000
 RECOGNISER = "whisper-base"
@@ -74,27 +68,20 @@ class Judges:
         )
 
 
-def scorer_store(store: ModelStore) -> ModelStore:
-    """The same folder with the manifest of the scorers."""
-    return ModelStore(store.root, read_manifest(Path(__file__).with_name("scorers.toml")))
-
-
-def load_judges(store: ModelStore, samples: Sequence[Reply], progress: Progress) -> Judges:
-    """The judges from the store; what is missing of the two scorers is fetched first.
+def load_judges(store: ModelStore, samples: Sequence[Reply]) -> Judges:
+    """The judges from the store.
 
     Args:
         samples: of the answer voice.
     Raises:
-        ModelError: a file is missing and cannot be fetched; says what to do.
+        ModelError: a file is missing; says how to get it.
         ConfigError: torch is not installed.
     """
     from backtalk.cascade.whisper_asr import WhisperAsr
 
-    path = store.require(RECOGNISER)
-    dnsmos, encoder = scorer_store(store).get_many(["dnsmos", "resemblyzer"], progress=progress)
     return Judges(
-        WhisperAsr(path),
-        Dnsmos(dnsmos.path),
-        SpeakerEncoder(encoder.path),
+        WhisperAsr(store.require(RECOGNISER)),
+        Dnsmos(store.require("dnsmos")),
+        SpeakerEncoder(store.require("resemblyzer")),
         [resample(reply.pcm, reply.sample_rate, HEARING_RATE) for reply in samples],
     )
