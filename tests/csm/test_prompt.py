@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from backtalk.csm.prompt import Segment, segment_positions, text_positions  # noqa: E402
-from backtalk.csm.tokenizer import ByteTokenizer, CsmTokenizer  # noqa: E402
+from backtalk.csm.tokenizer import ByteTokenizer, CsmTokenizer, StandInTokenizer  # noqa: E402
 from backtalk.errors import ConfigError, ModelError  # noqa: E402
 
 
@@ -54,6 +54,13 @@ def test_the_stand_in_tokenizer_has_the_published_marks() -> None:
     ids = ByteTokenizer().encode("[0]Hi")
     assert (ids[0], ids[-1]) == (128_000, 128_001)
     assert max(ByteTokenizer(160).encode("Grüße")) < 160
+
+
+def test_random_weights_read_as_many_ids_as_real_ones_would() -> None:
+    ids = StandInTokenizer(128_256).encode("[0]The quick brown fox jumps over the lazy dog.")
+    assert len(ids) == 2 + 3 + 10  # the marks, "[0]", nine words and a full stop
+    assert (ids[0], ids[-1]) == (128_000, 128_001)
+    assert max(StandInTokenizer(160).encode("Grüße")[1:-1]) < 80
 
 
 def write_tokenizer(path: Path, marks: list[str]) -> None:

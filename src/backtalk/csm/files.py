@@ -12,13 +12,17 @@ from backtalk.codecs.mimi.load import load_mimi, mimi_from_tensors
 from backtalk.codecs.mimi.mimi_model import MimiModel
 from backtalk.codecs.mimi.random_mimi import random_mimi
 from backtalk.codecs.mimi.weights_file import find_mimi_weights
+from backtalk.csm.characters import CharacterTokenizer
 from backtalk.csm.checkpoint import CODEC_PREFIX
 from backtalk.csm.config import CsmConfig, csm_1b, csm_tiny
-from backtalk.csm.load import load_csm, random_csm
+from backtalk.csm.load import checkpoint_files, load_csm, random_csm
+from backtalk.csm.miniature_file import Miniature, read_miniature
 from backtalk.csm.model import CsmModel
 from backtalk.csm.prompt import TextTokens
-from backtalk.csm.tokenizer import ByteTokenizer, CsmTokenizer
+from backtalk.csm.tokenizer import CsmTokenizer, StandInTokenizer
 from backtalk.errors import ModelError
+from backtalk.models.disk import sha256_of
+from backtalk.models.miniatures import miniature_path
 from backtalk.models.store import ModelStore
 from backtalk.nn.linear import WeightFormat
 
@@ -40,7 +44,7 @@ def random_parts(seed: int, size: str, weights: WeightFormat, device: str) -> Cs
     return CsmParts(
         random_csm(seed, config=config, weights=weights, device=device),
         random_mimi(seed).to(device),
-        ByteTokenizer(config.text_vocab),
+        StandInTokenizer(config.text_vocab),
     )
 
 
@@ -52,11 +56,17 @@ def load_parts(
     Args:
         model: folder or file of the checkpoint, by default the folder `csm` of the store.
         codec: Mimi's file; by default what the checkpoint has of it, else Mimi's place in the
-            store.
+            store. Of a miniature: the mimi-mini that it was trained with, by default the shipped
+            one.
     Raises:
         ModelError: something is missing or damaged; the message says how to get it.
     """
     path = Path(model) if model is not None else _folder(store)
+    miniature = read_miniature(checkpoint_files(path)[0])
+    if miniature is not None:
+        csm = load_csm(path, weights=weights, device=device)
+        mimi = _mimi_of(miniature, path, codec).to(device)
+        return CsmParts(csm, mimi, CharacterTokenizer(miniature.characters))
     folder = path if path.is_dir() else path.parent
     tokens = CsmTokenizer(folder)
     mimi = _mimi(store, folder, codec).to(device)
@@ -74,6 +84,17 @@ def _folder(store: ModelStore) -> Path:
         "meta-llama/Llama-3.2-1B beside it; or give --model FOLDER, or --random-weights 0 to try "
         "without"
     )
+
+
+def _mimi_of(miniature: Miniature, model: Path, codec: str | None) -> MimiModel:
+    path = Path(codec) if codec is not None else miniature_path("mimi-mini")
+    mimi = load_mimi(path)
+    if sha256_of(path) != miniature.codec_sha256:
+        raise ModelError(
+            f"{model} speaks the codes of another codec than {path}; give the mimi-mini that it "
+            f"was trained with (sha256 {miniature.codec_sha256[:12]}...)"
+        )
+    return mimi
 
 
 def _mimi(store: ModelStore, folder: Path, codec: str | None) -> MimiModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from pathlib import Path
 
 from backtalk.errors import ModelError
@@ -57,3 +59,25 @@ class ByteTokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of a text between begin and end of text."""
         return [self._begin, *(byte % self._bytes for byte in text.encode()), self._end]
+
+
+class StandInTokenizer:
+    """For trying out random weights: as many ids as Llama's would give plain English, meaningless.
+
+    An id per word of up to eight letters and per mark of punctuation, so that reading a text takes
+    the time that it will take with the real files.
+
+    Args:
+        text_vocab: of the model; ids and marks stay below it.
+    """
+
+    _PIECES = re.compile(r"\w{1,8}|[^\w\s]")
+
+    def __init__(self, text_vocab: int) -> None:
+        self._pieces = text_vocab - min(256, text_vocab // 2)  # Llama keeps its last 256 for marks
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text between begin and end of text."""
+        pieces = self._PIECES.findall(text)
+        ids = [zlib.crc32(piece.encode()) % self._pieces for piece in pieces]
+        return [self._pieces, *ids, self._pieces + 1]
