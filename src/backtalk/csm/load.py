@@ -26,6 +26,7 @@ from backtalk.csm.checkpoint import (
     layout_of,
 )
 from backtalk.csm.config import CsmConfig, csm_1b
+from backtalk.csm.miniature_file import read_miniature
 from backtalk.csm.model import CsmModel
 from backtalk.errors import ModelError
 from backtalk.nn.linear import WeightFormat, rounded
@@ -48,7 +49,8 @@ def load_csm(
 
     Args:
         path: a safetensors file, or a folder with one or with an index of several.
-        config: sizes; by default the known ones that its text embedding has, else CSM-1B's.
+        config: sizes; by default those that the file names, else the known ones that its text
+            embedding has, else CSM-1B's.
         weights: what the matrices are rounded to; see `WeightFormat`.
         device: where the model will run.
     Raises:
@@ -56,9 +58,12 @@ def load_csm(
             misshapen or not finite; the message names the first few.
     """
     with ExitStack() as stack:
-        files = _TensorFiles(stack, checkpoint_files(path))
+        paths = checkpoint_files(path)
+        files = _TensorFiles(stack, paths)
         layout = layout_of(files.shapes, str(path))
-        config = config or known_size(files.shapes, layout)
+        miniature = read_miniature(paths[0])
+        if config is None:
+            config = miniature.config if miniature else known_size(files.shapes, layout)
         check_tensors(files.shapes, layout, config, str(path))
 
         def read(entry: Entry) -> Tensor:
