@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from backtalk.cascade.plugins import find
+from backtalk.errors import ConfigError
 from backtalk.models.store import ModelStore
+from backtalk.session.converted_responder import ConvertedResponder
 from backtalk.session.detectors import TurnDetector, VoiceActivityDetector
 from backtalk.session.frame_engine import FrameEngine
 from backtalk.session.frame_session import FrameSession
@@ -82,6 +84,8 @@ class FrameAgent:
     def __init__(self, system: FrameSystem, slots: int = 64) -> None:
         self.name = system.spec.name
         self.details: dict[str, Any] = {"slots": slots}
+        if (description := getattr(system, "description", None)) is not None:
+            self.details["converter"] = description
         self.engine = FrameEngine(system, slots)
 
     async def warm_up(self) -> None:
@@ -108,6 +112,7 @@ def build_agent(
     *,
     vad: str = "silero",
     slots: int = 64,
+    voice_conversion: str | None = None,
     **options: Any,
 ) -> Agent:
     """Load a system by name.
@@ -117,13 +122,22 @@ def build_agent(
         store: where model files are; the default store if None.
         vad: voice activity detector plug-in, for turn-based systems.
         slots: sessions at once with a frame-clocked system.
+        voice_conversion: say a turn-based system's replies in this LLVC voice.
         options: passed to the system's builder.
     Raises:
-        ConfigError: no such system, or an option it does not know.
+        ConfigError: no such system, an option it does not know, or replies to be converted of a
+            system that makes none.
         ModelError: a model file is missing; says which command fetches it.
     """
     store = store or ModelStore.default()
+    converter = None
+    if voice_conversion is not None:  # first, because it is quick to say what is wrong with it
+        converter = find("backtalk.systems", "llvc")(store, voice=voice_conversion)
     system = find("backtalk.systems", name)(store, **options)
     if not hasattr(system, "open"):
+        if converter is not None:
+            raise ConfigError(f"{name} takes no turns, so it has no replies to convert")
         return FrameAgent(system, slots)
+    if converter is not None:
+        system = ConvertedResponder(system, converter)
     return TurnAgent(system, find("backtalk.vad", vad)(store), build_smart_turn(store))

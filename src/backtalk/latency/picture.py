@@ -18,6 +18,7 @@ COLOURS = {
     "llm_first_token": "#d97a2b",
     "first_chunk": "#e6b450",
     "tts_first_audio": "#4f9d69",
+    "voice_conversion": "#3aa6a0",
     "hold": "#c9d1da",
     "leading_silence": "#8f6bb3",
     "transport": "#b3576b",

@@ -17,6 +17,7 @@ STAGES = (
     "llm_first_token",
     "first_chunk",
     "tts_first_audio",
+    "voice_conversion",
     "hold",
     "leading_silence",
     "transport",
@@ -28,6 +29,7 @@ asr: until the final transcript. End-to-end systems: the speech encoder.
 llm_first_token: until the language model's first token.
 first_chunk: until the text had its first speakable chunk.
 tts_first_audio: until the first synthesised sample.
+voice_conversion: until the first sample in another voice, if replies are converted.
 hold: finished audio waiting for the end of the turn to be certain.
 leading_silence: inaudible samples (below -45 dBFS) at the start of the reply.
 transport: from the session to the listener's loudspeaker.

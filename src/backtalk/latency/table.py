@@ -15,6 +15,7 @@ SHORT_NAMES = {
     "llm_first_token": "llm",
     "first_chunk": "chunk",
     "tts_first_audio": "tts",
+    "voice_conversion": "voice",
     "hold": "hold",
     "leading_silence": "lead",
     "transport": "transport",

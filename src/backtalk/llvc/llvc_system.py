@@ -7,6 +7,7 @@ nothing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,6 +40,7 @@ class LlvcSystem:
 
     def __init__(self, engine: LlvcEngine) -> None:
         self._engine = engine
+        self.description = f"llvc {engine.voice.name}"
         self.spec = FrameSpec(
             "llvc", engine.sample_rate, engine.frame_size, engine.lookahead_samples
         )
@@ -66,7 +68,8 @@ def open_voice(
     """The voice that is asked for.
 
     Args:
-        voice: a file, a name in the store, or None for the only one there.
+        voice: a file, a name in the store, or None for the only one there. `random-0` are the
+            random weights of seed 0.
         random_weights: a seed instead of a voice.
         bypass_prenet: leave a pre-net out.
     Raises:
@@ -75,6 +78,8 @@ def open_voice(
     """
     if voice is not None and random_weights is not None:
         raise ConfigError("give either a voice or random weights, not both")
+    if voice is not None and (named := re.fullmatch(r"random-(\d{1,9})", voice)):
+        random_weights = int(named[1])
     if random_weights is not None:
         return random_voice(random_weights)
     found = read_voice(find_voice(store, voice))

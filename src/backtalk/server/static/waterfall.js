@@ -7,6 +7,7 @@ const STAGES = {
   llm_first_token: "LLM first token",
   first_chunk: "first chunk",
   tts_first_audio: "TTS first audio",
+  voice_conversion: "voice conversion",
   hold: "hold",
   leading_silence: "leading silence",
   transport: "transport",
