@@ -73,7 +73,7 @@ class DepthFollowsBuffer:
     Args:
         buffer: what the listener has left.
         full: codes of a frame when there is time.
-        least: codes of the first frames, and of a frame when there is none.
+        least: codes of the first frames, and of a frame when there is none; a quarter by default.
         first_frames: how many are made with `least` whatever happens.
         reserve_ms: sound that should always be left to play.
         share: part of the surplus spent, or of the shortage won back, per frame.
@@ -84,7 +84,7 @@ class DepthFollowsBuffer:
         self,
         buffer: PlaybackBuffer,
         full: int = 32,
-        least: int = 8,
+        least: int | None = None,
         *,
         first_frames: int = 2,
         reserve_ms: float = 160.0,
@@ -92,7 +92,8 @@ class DepthFollowsBuffer:
         times: FrameTimes | None = None,
     ) -> None:
         self._buffer = buffer
-        self._full, self._least = full, min(least, full)
+        self._full = full
+        self._least = min(least or max(1, full // 4), full)
         self._first_frames = first_frames
         self._reserve_ms, self._share = reserve_ms, share
         self._times = times or FrameTimes()

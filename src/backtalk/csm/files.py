@@ -15,6 +15,7 @@ from backtalk.codecs.mimi.weights_file import find_mimi_weights
 from backtalk.csm.characters import CharacterTokenizer
 from backtalk.csm.checkpoint import CODEC_PREFIX
 from backtalk.csm.config import CsmConfig, csm_1b, csm_tiny
+from backtalk.csm.feedback import Feedback
 from backtalk.csm.load import checkpoint_files, load_csm, random_csm
 from backtalk.csm.miniature_file import Miniature, read_miniature
 from backtalk.csm.model import CsmModel
@@ -31,11 +32,17 @@ SIZES = {"1b": csm_1b, "tiny": csm_tiny}
 
 @dataclass(frozen=True, slots=True)
 class CsmParts:
-    """A CSM, its codec and its tokenizer, ready to run."""
+    """A CSM, its codec and its tokenizer, ready to run.
+
+    Attributes:
+        feedback: what the backbone should hear of codebooks that were not written: a miniature
+            learnt to do without them.
+    """
 
     csm: CsmModel
     mimi: MimiModel
     tokens: TextTokens
+    feedback: Feedback = "mean"
 
 
 def random_parts(seed: int, size: str, weights: WeightFormat, device: str) -> CsmParts:
@@ -66,7 +73,7 @@ def load_parts(
     if miniature is not None:
         csm = load_csm(path, weights=weights, device=device)
         mimi = _mimi_of(miniature, path, codec).to(device)
-        return CsmParts(csm, mimi, CharacterTokenizer(miniature.characters))
+        return CsmParts(csm, mimi, CharacterTokenizer(miniature.characters), "truncate")
     folder = path if path.is_dir() else path.parent
     tokens = CsmTokenizer(folder)
     mimi = _mimi(store, folder, codec).to(device)

@@ -102,6 +102,9 @@ class CsmInTraining(nn.Module):
             depths: int64 [F], at least 2.
         """
         model, codebooks = self.model, self.model.config.codebooks
+        if not len(codes):
+            nothing = [hidden.new_zeros(())] * (codebooks - 1)
+            return nothing, nothing
         rows = codes[:, : codebooks - 1] + self._offsets(codebooks - 1)
         before = F.embedding(rows, model.audio_embeddings)
         x = model.projection(torch.cat((hidden[:, None].to(before.dtype), before), dim=1))

@@ -54,10 +54,10 @@ def read_miniature(path: Path) -> Miniature | None:
     try:
         table: dict[str, Any] = json.loads(text)
         config = table.pop("config")
-        sizes = {name: TransformerSize(**config.pop(name)) for name in ("backbone", "depth")}
-        if set(config) | set(sizes) != {field.name for field in fields(CsmConfig)}:
+        if set(config) != {field.name for field in fields(CsmConfig)}:
             raise ValueError(f"sizes of {', '.join(config)}")
-        return Miniature(config=CsmConfig(**sizes, **config), **table)
+        backbone, depth = (TransformerSize(**config.pop(name)) for name in ("backbone", "depth"))
+        return Miniature(config=CsmConfig(backbone, depth, **config), **table)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path}: what it says of itself cannot be read ({error}); was it written by another "

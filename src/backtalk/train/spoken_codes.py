@@ -132,7 +132,7 @@ class CodeStore:
                 sound.append(pcm)
         codes = encode_all(self._codec, sound, self._codebooks)
         metadata = {_KEY: json.dumps({"made_from": self._made_from, "texts": texts})}
-        tensors = {
+        tensors: dict[str, np.ndarray] = {
             "codes": np.concatenate(codes, axis=1).T.astype(np.int16).copy(),
             "lengths": np.array([one.shape[1] for one in codes], np.int64),
         }

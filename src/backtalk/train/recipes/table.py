@@ -10,6 +10,11 @@ _ALL = (
         "A small Mimi: speech at 24 kHz as 12.5 frames of 8 codes a second, streaming.",
         "backtalk.train.recipes.mimi_mini",
     ),
+    Recipe(
+        "csm-mini",
+        "A small CSM: text to the codes of a mimi-mini, at any number of codes per frame.",
+        "backtalk.train.recipes.csm_mini",
+    ),
 )
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}

@@ -1,0 +1,99 @@
+"""Sequences for a CSM to learn from: sentences of one voice, one after the other, as it will speak.
+
+Each sentence is a segment as in a reply (`csm/prompt.py`), read in a random order, so that the
+first of a sequence has no past and later ones have a growing one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backtalk.csm.prompt import Segment, TextTokens, joined, segment_positions
+from backtalk.train.spoken_codes import SpokenCodes
+from backtalk.train.training_error import TrainingError
+
+SPEAKER = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DepthDraw:
+    """How many codes of a frame count.
+
+    Attributes:
+        full_share: of the sequences, with all codes.
+        mixed_share: of the sequences, with another number for every frame, as in a reply whose
+            depth follows the playback buffer. The rest have one random number for all frames.
+    """
+
+    full_share: float
+    mixed_share: float
+
+    def draw(self, frames: int, codebooks: int, random: np.random.Generator) -> np.ndarray:
+        """Int64 [frames], 1 .. codebooks."""
+        kind = random.random()
+        if kind < self.full_share:
+            return np.full(frames, codebooks)
+        if kind < self.full_share + self.mixed_share:
+            return random.integers(1, codebooks + 1, frames)
+        return np.full(frames, random.integers(1, codebooks + 1))
+
+
+def draw_sequences(
+    spoken: SpokenCodes,
+    tokens: TextTokens,
+    count: int,
+    positions: int,
+    depth: DepthDraw,
+    random: np.random.Generator,
+) -> dict[str, Tensor]:
+    """Random sequences, filled with sentences until the next does not fit.
+
+    Args:
+        positions: of a sequence; each is filled up with text that nothing is learnt from.
+    Returns:
+        `frames` and `depths` as `CsmInTraining` takes them.
+    Raises:
+        TrainingError: a sentence is longer than a sequence.
+    """
+    sequences = []
+    for _ in range(count):
+        pieces: list[tuple[Tensor, Tensor]] = []
+        room = positions
+        while True:
+            piece = sentence(spoken, tokens, int(random.integers(len(spoken.texts))))
+            if len(piece[0]) > positions:
+                raise TrainingError(
+                    f"a sentence has {len(piece[0])} positions, more than the {positions} of a "
+                    "sequence; give a larger value for positions"
+                )
+            room -= len(piece[0])
+            if room < 0:
+                break
+            pieces.append(piece)
+        frames, is_sound = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+        depths = torch.from_numpy(depth.draw(len(frames), frames.shape[1] - 1, random))
+        sequences.append((frames, depths * is_sound))
+    return stacked(sequences, positions)
+
+
+def sentence(spoken: SpokenCodes, tokens: TextTokens, number: int) -> tuple[Tensor, Tensor]:
+    """One segment: int64 [L, codebooks + 1], and bool [L], which positions are sound."""
+    codes = torch.from_numpy(spoken.of(number).astype(np.int64))
+    segment = Segment(SPEAKER, spoken.texts[number], codes)
+    found = joined([segment_positions(tokens, segment, codes.shape[0])])
+    return found.frames, found.mask[:, 0]
+
+
+def stacked(sequences: list[tuple[Tensor, Tensor]], positions: int) -> dict[str, Tensor]:
+    """Sequences of (frames, depths) side by side, each filled up to `positions`."""
+    width = sequences[0][0].shape[1]
+    frames = torch.zeros(len(sequences), positions, width, dtype=torch.int64)
+    depths = torch.zeros(len(sequences), positions, dtype=torch.int64)
+    for row, (some_frames, some_depths) in enumerate(sequences):
+        frames[row, : len(some_frames)] = some_frames
+        depths[row, : len(some_depths)] = some_depths
+    return {"frames": frames, "depths": depths}
