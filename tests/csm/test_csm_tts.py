@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("torch")
 
+from backtalk.audio.files import write_wav  # noqa: E402
 from backtalk.csm.csm_tts import CsmTts, build_csm_tts  # noqa: E402
-from backtalk.errors import ConfigError, ModelError  # noqa: E402
+from backtalk.errors import AudioError, ConfigError, ModelError  # noqa: E402
 from backtalk.models.store import ModelStore  # noqa: E402
 from backtalk.stream.cancel import CancelToken  # noqa: E402
 
@@ -98,7 +99,14 @@ def test_nothing_to_say_is_no_sound() -> None:
         ({"top_k": 0}, "top_k"),
         ({"replies": 0}, "replies"),
         ({"threads": 0}, "threads"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"end_bias": 21.0}, "end_bias is 21.0, but it must be -20 to 20"),
+        ({"end_bias": float("inf")}, "end_bias"),
+        ({"speaker": "Anna"}, "speaker is Anna, but it must be a whole number of 0 or more"),
+        ({"rvq": ""}, "1 to 32, or auto"),
         ({"voice": "voice.wav"}, "voice_text"),
+        ({"voice": "voice.wav", "voice_text": " "}, "voice_text"),
+        ({"voice_text": "Hello."}, "give voice as well"),
     ],
 )
 def test_values_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:
@@ -106,6 +114,15 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], complaint: str
         build_csm_tts(
             random_weights=0, size="tiny", weights=options.pop("weights", "float32"), **options
         )
+
+
+def test_a_voice_is_looked_for_before_anything_is_loaded(tmp_path: Path) -> None:
+    voice = tmp_path / "voice.wav"
+    with pytest.raises(AudioError, match="there is no such file"):
+        build_csm_tts(ModelStore(tmp_path), voice=str(voice), voice_text="Hello.")
+    write_wav(voice, np.zeros(76 * 8000, np.float32), 8000)
+    with pytest.raises(AudioError, match="75"):
+        build_csm_tts(ModelStore(tmp_path), voice=str(voice), voice_text="Hello.")
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:

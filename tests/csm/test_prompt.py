@@ -44,10 +44,11 @@ def test_codebooks_that_were_not_written_do_not_count() -> None:
     assert positions.mask[-1].tolist() == [True, True, False, False, False]
 
 
-@pytest.mark.parametrize("speaker", [-1, 10_000])
-def test_a_speaker_that_is_no_small_number_is_refused(speaker: int) -> None:
-    with pytest.raises(ConfigError, match=f"speaker {speaker}"):
-        text_positions(Letters(), speaker, "Hi", 2)
+def test_a_speaker_has_any_number_but_none_below_0() -> None:
+    ids = text_positions(Letters(), 12_345, "Hi", 2).frames[:, -1].tolist()
+    assert "".join(map(chr, ids[1:-1])) == "[12345]Hi"
+    with pytest.raises(ConfigError, match="speaker -1"):
+        text_positions(Letters(), -1, "Hi", 2)
 
 
 def test_the_stand_in_tokenizer_has_the_published_marks() -> None:

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from backtalk.csm.config import csm_tiny  # noqa: E402
 from backtalk.csm.context import RowContext  # noqa: E402
+from backtalk.csm.csm_tts import CsmTts  # noqa: E402
 from backtalk.csm.depth_policy import FixedDepth  # noqa: E402
 from backtalk.csm.feedback import FEEDBACKS, feedback_fill, pad_codes  # noqa: E402
 from backtalk.csm.load import build_csm  # noqa: E402
@@ -21,26 +22,12 @@ from backtalk.csm.speaker import CsmSpeaker, SpeakerSettings  # noqa: E402
 from backtalk.csm.stopping import SilenceStop, frame_cap, is_end_frame  # noqa: E402
 from backtalk.csm.tokenizer import ByteTokenizer  # noqa: E402
 from backtalk.errors import ConfigError  # noqa: E402
+from backtalk.stream.cancel import CancelToken  # noqa: E402
+from csm.fake_decoder import FRAME, FakeDecoder  # noqa: E402
 from csm.golden_weights import golden_codes, golden_tensors  # noqa: E402
 
 CONFIG = csm_tiny()
 TOKENS = ByteTokenizer(CONFIG.text_vocab)
-FRAME = 1920
-
-
-class FakeDecoder:
-    """Sound as loud as it is told, that remembers the codes it was made of."""
-
-    def __init__(self, loudness: float = 0.5) -> None:
-        self.loudness = loudness
-        self.codes: list[Any] = []
-
-    def alloc(self, slots: int) -> None:
-        return None
-
-    def step(self, state: None, x: Any, active: Any) -> Any:
-        self.codes.append(x)
-        return torch.full((1, x.shape[2] * FRAME), self.loudness)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +115,41 @@ def test_the_oldest_is_forgotten_when_there_is_no_room_but_the_voice_stays(
 def test_a_voice_prompt_that_leaves_no_room_is_refused(model: CsmModel) -> None:
     with pytest.raises(ConfigError, match="leave room to speak"):
         new_speaker(model).hear([Segment(0, "x", torch.zeros(8, 200, dtype=torch.int64))])
+
+
+@pytest.mark.parametrize(
+    ("codes", "complaint"),
+    [
+        (torch.full((8, 3), 64), "code 64, but the model knows 0 to 63"),
+        (torch.full((8, 3), -1), "code -1, but the model knows 0 to 63"),
+        (torch.zeros(9, 3, dtype=torch.int64), r"\[9, 3\].*1 to 8 codebooks"),
+        (torch.zeros(0, 3, dtype=torch.int64), r"\[0, 3\].*1 to 8 codebooks"),
+        (torch.zeros(8, dtype=torch.int64), r"\[8\].*1 to 8 codebooks"),
+    ],
+)
+def test_a_voice_prompt_of_codes_that_cannot_be_is_refused(
+    model: CsmModel, codes: Any, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        new_speaker(model).hear([Segment(0, "x", codes)])
+
+
+def test_a_page_without_a_full_stop_is_spoken_to_its_end(model: CsmModel) -> None:
+    class OneLoudFrame(FakeDecoder):
+        def step(self, state: None, x: Any, active: Any) -> Any:
+            sound = super().step(state, x, active)
+            self.loudness = 0.0
+            return sound
+
+    decoder = OneLoudFrame()
+    speaker = new_speaker(model, decoder, depth=2)
+    tts = CsmTts(lambda: speaker, replies=1, description="csm")
+    shown = ""
+    for chunk in tts.speak("x" * 4000, CancelToken()):
+        shown += chunk.text
+        if chunk.text:
+            decoder.loudness = 0.5
+    assert shown == "x" * 4000
 
 
 def test_a_text_that_can_never_fit_is_refused(model: CsmModel) -> None:

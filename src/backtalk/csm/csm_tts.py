@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backtalk.cascade.protocols import SpokenChunk
@@ -17,6 +16,8 @@ from backtalk.errors import ConfigError, StageError
 from backtalk.stream.cancel import CancelToken
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from backtalk.csm.depth_policy import DepthPolicy
     from backtalk.csm.files import CsmParts
     from backtalk.csm.playback import PlaybackBuffer
@@ -112,6 +113,7 @@ def build_csm_tts(
     seed: int = 0,
     feedback: str = "mean",
     padding: str = "none",
+    end_bias: float = 0.0,
     replies: int = 4,
 ) -> CsmTts:
     """Make the `csm` plug-in.
@@ -134,6 +136,8 @@ def build_csm_tts(
         temperature, top_k, seed: of the draws.
         feedback: see `feedback.py`.
         padding: see `feedback.pad_codes`.
+        end_bias: above 0 ends sooner, for a model that does not stop (+4 is much), below 0 later;
+            -20 to 20. At rvq 1 a frame cannot say that it is the last.
         replies: replies that may be spoken at the same time.
     Raises:
         ConfigError: a value is out of range.
@@ -148,19 +152,19 @@ def build_csm_tts(
     depth = _checked_depth(rvq)
     settings = SpeakerSettings(
         speaker=_at_least("speaker", speaker, 0),
-        temperature=temperature,
+        temperature=_between("temperature", temperature, 0.0, 10.0),
         top_k=_at_least("top_k", top_k, 1),
         seed=seed,
         feedback=_one_of("feedback", feedback, ("mean", "truncate", "zero")),
         padding=_one_of("padding", padding, ("none", "mean", "repeat")),
+        end_bias=_between("end_bias", end_bias, -20.0, 20.0),
     )
     format = _one_of("weights", weights, ("int4", "int8", "bfloat16", "float32"))
     _one_of("size", size, ("1b", "tiny"))
     _at_least("replies", replies, 1)
-    if not 0.0 <= temperature <= 10.0:
-        raise ConfigError(f"csm's temperature is {temperature}, but it must be 0 to 10")
     if threads is not None:
         torch.set_num_threads(_at_least("threads", threads, 1))
+    recording = _recording(voice, voice_text)
     device = best_device(device)
     if random_weights is not None:
         parts = random_parts(random_weights, size, format, device)
@@ -174,7 +178,7 @@ def build_csm_tts(
             return DepthFollowsBuffer(buffer, codebooks, times=times)
         return FixedDepth(min(depth, codebooks))
 
-    prompt = [] if voice is None else [_segment(parts, Path(voice), voice_text, speaker)]
+    prompt = [] if recording is None else [_segment(parts, recording, voice_text, speaker)]
 
     def new_speaker() -> CsmSpeaker:
         made = CsmSpeaker(parts.csm, parts.mimi.decoder, parts.tokens, settings, new_depth)
@@ -200,9 +204,17 @@ def _checked_depth(rvq: int | str) -> int | None:
 
 
 def _at_least(name: str, value: int, least: int) -> int:
-    if value < least:
-        raise ConfigError(f"csm's {name} is {value}, but it must be {least} or more")
+    if not isinstance(value, int) or value < least:
+        raise ConfigError(
+            f"csm's {name} is {value}, but it must be a whole number of {least} or more"
+        )
     return value
+
+
+def _between(name: str, value: float, least: float, most: float) -> float:
+    if not isinstance(value, int | float) or not least <= value <= most:
+        raise ConfigError(f"csm's {name} is {value}, but it must be {least:g} to {most:g}")
+    return float(value)
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> Any:
@@ -217,16 +229,25 @@ def _default_store() -> ModelStore:
     return ModelStore.default()
 
 
-def _segment(parts: CsmParts, recording: Path, text: str, speaker: int) -> Segment:
+def _recording(voice: str | None, text: str) -> np.ndarray | None:
+    """Float32 [T] at 24 kHz of the voice to speak with, None without one."""
+    from backtalk.audio.files import read_audio
+
+    if voice is None:
+        if text.strip():
+            raise ConfigError("csm has voice_text, but no recording of it: give voice as well")
+        return None
+    if not text.strip():
+        raise ConfigError(f"csm needs the words of {voice}: give voice_text")
+    return read_audio(voice, CsmTts.sample_rate, max_seconds=75.0).pcm
+
+
+def _segment(parts: CsmParts, recording: np.ndarray, text: str, speaker: int) -> Segment:
     """A recording and its words as a segment of the past."""
     import torch
 
-    from backtalk.audio.files import read_audio
     from backtalk.codecs.mimi.mimi_codec import MimiCodec
     from backtalk.csm.prompt import Segment
 
-    if not text.strip():
-        raise ConfigError(f"csm needs the words of {recording}: give voice_text")
     codec = MimiCodec(parts.mimi, parts.csm.config.codebooks)
-    pcm = read_audio(recording, codec.sample_rate, max_seconds=75.0).pcm
-    return Segment(speaker, text.strip(), torch.from_numpy(codec.encode(pcm)))
+    return Segment(speaker, text.strip(), torch.from_numpy(codec.encode(recording)))

@@ -34,6 +34,8 @@ class CsmState:
         pending: float [slots, 1, D], the input that the backbone takes with the next frame.
         noise: float32 [slots, codebooks, card], drawn before each frame.
         temperature: float32 [slots, 1], 0 for the likeliest code.
+        end_bias: float32 [slots], added to the logit that ends a segment when it is drawn: that of
+            code 0 of codebook 0.
         depth: keys and values within a frame; nothing of it outlives the frame.
         depth_places: where the positions of a frame stand, the first two as one step.
     """
@@ -42,6 +44,7 @@ class CsmState:
     pending: Tensor
     noise: Tensor
     temperature: Tensor
+    end_bias: Tensor
     depth: list[KvCache]
     depth_places: list[Place]
 
@@ -102,6 +105,7 @@ class CsmModel(nn.Module):
             pending=norm.new_zeros(slots, 1, config.backbone.width),
             noise=torch.zeros(slots, config.codebooks, config.card, device=self.device),
             temperature=torch.zeros(slots, 1, device=self.device),
+            end_bias=torch.zeros(slots, device=self.device),
             depth=depth.caches,
             depth_places=places,
         )
@@ -167,7 +171,9 @@ class CsmModel(nn.Module):
     def draw(self, state: CsmState, hidden: Tensor, depth: int, top_k: int | None) -> Tensor:
         """The codes of a frame from the backbone's state [slots, 1, D]: int64 [slots, N]."""
         noise, temperature = state.noise, state.temperature
-        code = sample(self.first_logits(hidden)[:, 0], noise[:, 0], temperature, top_k)
+        logits = self.first_logits(hidden)[:, 0].float()
+        logits[:, 0] += state.end_bias
+        code = sample(logits, noise[:, 0], temperature, top_k)
         codes = [code]
         x = torch.cat((self.projection(hidden), self._depth_input(0, code)), dim=1)
         for at in range(1, depth):

@@ -19,8 +19,6 @@ from torch import Tensor
 
 from backtalk.errors import ConfigError
 
-MAX_SPEAKER = 9999
-
 
 class TextTokens(Protocol):
     """Turns text into ids with begin and end of text around them."""
@@ -65,10 +63,10 @@ def text_positions(tokens: TextTokens, speaker: int, text: str, codebooks: int) 
     """The positions of a segment's text.
 
     Raises:
-        ConfigError: the speaker is no number from 0 to 9999.
+        ConfigError: the speaker's number is below 0.
     """
-    if not 0 <= speaker <= MAX_SPEAKER:
-        raise ConfigError(f"speaker {speaker} is not a number from 0 to {MAX_SPEAKER}")
+    if speaker < 0:
+        raise ConfigError(f"speaker {speaker} is not a number of 0 or more")
     ids = torch.tensor(tokens.encode(f"[{speaker}]{text}"))
     frames = torch.zeros(len(ids), codebooks + 1, dtype=torch.int64)
     mask = torch.zeros(len(ids), codebooks + 1, dtype=torch.bool)

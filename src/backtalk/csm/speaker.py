@@ -58,6 +58,8 @@ class SpeakerSettings:
         seed: of the draws.
         feedback: what the backbone hears of missing codebooks.
         padding: what the codec gets in their place.
+        end_bias: see `CsmState`; above 0 for a model that does not stop, below for one that
+            swallows its last sound.
         graphs: record CUDA graphs.
     """
 
@@ -67,6 +69,7 @@ class SpeakerSettings:
     seed: int = 0
     feedback: Feedback = "mean"
     padding: Padding = "none"
+    end_bias: float = 0.0
     graphs: bool = True
 
 
@@ -98,6 +101,7 @@ class CsmSpeaker:
             self._fill = feedback_fill(model, settings.feedback)
             self._context = RowContext(model, self._fill)
             self._context.state.temperature.fill_(settings.temperature)
+            self._context.state.end_bias.fill_(settings.end_bias)
         self._graphs = CudaGraphs(model.device, enabled=settings.graphs)
         self._voice: Snapshot | None = None
         self.begin_reply()
@@ -117,9 +121,11 @@ class CsmSpeaker:
         """Take a voice prompt or earlier turns as the past that every reply begins from.
 
         Raises:
-            ConfigError: they leave too little room to speak in.
+            ConfigError: they leave too little room to speak in, or have codes the model lacks.
         """
         codebooks = self._model.config.codebooks
+        for segment in segments:
+            _check_codes(segment.codes, codebooks, self._model.config.card)
         positions = joined([segment_positions(self._tokens, s, codebooks) for s in segments])
         most = self._model.config.backbone.max_positions // 2
         if len(positions) > most:
@@ -251,6 +257,18 @@ class CsmSpeaker:
             depth = min(len(frame) for frame in frames)
             codes = torch.tensor([frame[:depth] for frame in frames]).t()
             self._said.append(Segment(self._settings.speaker, text, codes))
+
+
+def _check_codes(codes: torch.Tensor, codebooks: int, card: int) -> None:
+    if codes.ndim != 2 or not 1 <= codes.shape[0] <= codebooks:
+        raise ConfigError(
+            f"the voice prompt has codes of shape {list(codes.shape)}, but it must be [1 to "
+            f"{codebooks} codebooks, frames]"
+        )
+    if unknown := codes[(codes < 0) | (codes >= card)].tolist():
+        raise ConfigError(
+            f"the voice prompt has code {unknown[0]}, but the model knows 0 to {card - 1}"
+        )
 
 
 def _runs_of_one_depth(frames: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
