@@ -135,7 +135,6 @@ def test_options_reach_the_voice(fake: FakeHibari) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pitch": 2}, "no option 'pitch'"),
         ({"speed": 0.1}, "speed is 0.1"),
         ({"speed": float("nan")}, "speed is nan"),
         ({"threads": 0}, "threads is 0"),

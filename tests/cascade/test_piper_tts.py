@@ -109,7 +109,6 @@ def test_a_failing_voice_is_a_stage_error(fake: FakeVoice) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 1}, "no option 'seed'"),
         ({"speed": 9.0}, "speed is 9.0"),
         ({"threads": 0}, "threads is 0"),
         ({"voice": "no/such.onnx"}, "no/such.onnx does not exist"),

@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from backtalk.audio.files import read_audio
 from backtalk.cascade import plugins
 from backtalk.cascade.protocols import SpokenChunk
 from backtalk.cli.speak import speak
@@ -94,6 +95,7 @@ def test_json_is_one_object(tts: FakeTts, tmp_path: Path) -> None:
     assert report["audio_s"] == pytest.approx(0.21)
     assert report["sample_rate"] == RATE
     assert report["tts"] == "fake"
+    assert report["watermark"] is False
     assert report["ttfa_ms"] >= 10
     assert 0 < report["rtf"] < 1
     assert "processor" in report["machine"]
@@ -118,6 +120,42 @@ def test_voice_and_speed_reach_the_plug_in(tts: FakeTts, tmp_path: Path) -> None
     assert tts.options == {"voice": "joe", "speed": 1.5}
 
 
+def test_options_that_only_the_plug_in_knows_reach_it(tts: FakeTts, tmp_path: Path) -> None:
+    arguments = ["Hi.", "--out", str(tmp_path / "a.wav"), "--tts", "fake", "--voice", "me.wav"]
+    RUNNER.invoke(app, [*arguments, "--tts-option", "pitch=2", "--tts-option", "voice_text=I am"])
+
+    assert tts.options == {"voice": "me.wav", "pitch": "2", "voice_text": "I am"}
+
+
+def test_what_is_written_is_watermarked_and_what_is_played_is_not(
+    tts: FakeTts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FakeWatermark:
+        def mark(self, pcm: np.ndarray, sample_rate: int) -> np.ndarray:
+            assert (pcm.size, sample_rate) == (RATE // 10 * 2 + RATE // 100, RATE)
+            assert np.abs(pcm).max() == 0.25
+            return pcm / 2
+
+    monkeypatch.setattr("backtalk.watermark.watermark.Watermark", FakeWatermark)
+    out = tmp_path / "a.wav"
+    arguments = ["Hello there.", "--out", str(out), "--tts", "fake", "--watermark"]
+    report = json.loads(RUNNER.invoke(app, [*arguments, "--json"]).stdout)
+
+    assert report["watermark"] is True
+    assert read_audio(out).pcm.max() == pytest.approx(0.125, abs=1e-3)
+    assert "watermarked" in RUNNER.invoke(app, arguments).stdout
+
+
+def test_a_watermark_that_cannot_be_made_is_said_before_anything_is_spoken(
+    tts: FakeTts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backtalk.watermark.watermark.PACKAGE", "no-such-package")
+    arguments = ["Hi.", "--out", str(tmp_path / "a.wav"), "--tts", "fake", "--watermark"]
+
+    assert "pip install 'backtalk[watermark]'" in failure(*arguments)
+    assert not tts.is_warm
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
@@ -132,6 +170,9 @@ def test_voice_and_speed_reach_the_plug_in(tts: FakeTts, tmp_path: Path) -> None
         (["Hi.", "--out", "folder.wav"], None, "is a folder"),
         (["\U0001f600", "--out", "a.wav", "--tts", "fake"], None, "nothing to say"),
         (["mute.", "--out", "a.wav", "--tts", "fake"], None, "found nothing to say"),
+        (["Hi.", "--play", "--watermark"], None, "give --out"),
+        (["Hi.", "--out", "a.wav", "--tts-option", "pitch=2"], None, "an option of hibari: voice"),
+        (["Hi.", "--out", "a.wav", "--speed", "2", "--tts-option", "speed=1"], None, "given twice"),
         (["Hi.", "--out", "a.wav", "--tts", "nobody"], None, "nobody"),
         (["Hi.", "--out", "a.wav", "--voice", "nobody"], None, "nobody"),
         (["Hi.", "--out", "a.wav", "--speed", "9"], None, "speed is 9.0"),

@@ -48,6 +48,8 @@ from backtalk.stream.worker import ModelWorker
 
 T = TypeVar("T")
 
+DEFAULT_TTS = "hibari"
+
 PIECES_AHEAD = 64
 """Pieces of text the language model may be ahead of the voice."""
 
@@ -342,7 +344,7 @@ def build_cascade(
     *,
     asr: str = "whisper",
     llm: str = "llama",
-    tts: str = "hibari",
+    tts: str = DEFAULT_TTS,
     segmenter: str = "clauses",
     segmenter_options: dict[str, Any] | None = None,
     asr_options: dict[str, Any] | None = None,

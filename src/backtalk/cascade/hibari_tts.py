@@ -96,21 +96,18 @@ class HibariTts:
 
 
 def build_hibari_tts(
-    store: ModelStore | None = None, voice: str = "heart", speed: float = 1.0, **options: Any
+    store: ModelStore | None = None,
+    *,
+    voice: str = "heart",
+    speed: float = 1.0,
+    seed: int | None = 0,
+    threads: int = 1,
 ) -> HibariTts:
     """Make the `hibari` plug-in; its files come with the package, so `store` is not used.
 
-    Args:
-        options: `seed` and `threads` of `HibariTts`.
-    Raises:
-        ConfigError: an unknown option, or what `HibariTts` raises.
+    Args and errors are those of `HibariTts`.
     """
-    unknown = sorted(set(options) - {"seed", "threads"})
-    if unknown:
-        raise ConfigError(
-            f"tts 'hibari' has no option {unknown[0]!r}; it has voice, speed, seed, threads"
-        )
-    return HibariTts(voice=voice, speed=speed, **options)
+    return HibariTts(voice, speed, seed, threads)
 
 
 def _load(voice: str, threads: int) -> Any:

@@ -98,7 +98,11 @@ class PiperTts:
 
 
 def build_piper_tts(
-    store: ModelStore | None = None, voice: str = "joe", speed: float = 1.0, **options: Any
+    store: ModelStore | None = None,
+    *,
+    voice: str = "joe",
+    speed: float = 1.0,
+    threads: int = 1,
 ) -> PiperTts:
     """Make the `piper` plug-in.
 
@@ -106,15 +110,12 @@ def build_piper_tts(
         store: where the voice's files are; by default the user's own store.
         voice: `joe` means the store's model `piper-joe`; a path to an `.onnx` file means that
             file.
-        options: `threads` of `PiperTts`.
+        speed, threads: see `PiperTts`.
     Raises:
-        ConfigError: an unknown option, or what `PiperTts` raises.
+        ConfigError: what `PiperTts` raises.
         ModelError: the voice is not in the store; says how to fetch it.
     """
-    unknown = sorted(set(options) - {"threads"})
-    if unknown:
-        raise ConfigError(f"tts 'piper' has no option {unknown[0]!r}; it has voice, speed, threads")
-    return PiperTts(_voice_file(store, voice), speed=speed, **options)
+    return PiperTts(_voice_file(store, voice), speed, threads)
 
 
 def _voice_file(store: ModelStore | None, voice: str) -> Path:

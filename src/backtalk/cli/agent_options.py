@@ -25,7 +25,18 @@ LlmUrlOption = Annotated[
 LlmModelOption = Annotated[
     str | None, typer.Option("--llm-model", help="Model name at the endpoint.")
 ]
-TtsOption = Annotated[str | None, typer.Option("--tts", help="Voice plug-in: hibari, piper.")]
+TtsOption = Annotated[str | None, typer.Option("--tts", help="Voice plug-in: hibari, piper, csm.")]
+TtsOptionOption = Annotated[
+    list[str] | None,
+    typer.Option("--tts-option", help="An option of the voice, e.g. speed=1.2. Repeatable."),
+]
+VoiceConversionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--voice-conversion",
+        help="Say replies in this LLVC voice: a file, a name in the store, or random-0 (noise).",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A turn-taking setting, e.g. --set soft_end_ms=200. Repeatable."),
@@ -43,6 +54,8 @@ class AgentChoice:
     llm_url: str | None = None
     llm_model: str | None = None
     tts: str | None = None
+    tts_options: list[str] | None = None
+    voice_conversion: str | None = None
 
     def builder_options(self) -> dict[str, Any]:
         """Options for the system's builder; only what was given."""
@@ -51,6 +64,13 @@ class AgentChoice:
             options["asr"] = self.asr
         if self.tts is not None:
             options["tts"] = self.tts
+        if self.tts_options:
+            from backtalk.cascade.cascade import DEFAULT_TTS
+            from backtalk.cli.plugin_options import plugin_options
+
+            options["tts_options"] = plugin_options(
+                "--tts-option", "backtalk.tts", self.tts or DEFAULT_TTS, self.tts_options
+            )
         if self.llm_url is not None:
             options["llm"] = "openai"
             options["llm_options"] = {"base_url": self.llm_url}
@@ -62,6 +82,8 @@ class AgentChoice:
             options["llm_options"] = {"path": self.llm}
         elif self.llm is not None:
             options["llm"] = self.llm
+        if self.voice_conversion is not None:
+            options["voice_conversion"] = self.voice_conversion
         return options
 
 

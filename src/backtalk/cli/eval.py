@@ -16,6 +16,7 @@ from backtalk.cli.agent_options import (
     LlmOption,
     LlmUrlOption,
     TtsOption,
+    TtsOptionOption,
 )
 from backtalk.cli.report_files import check_report_folder, write_report
 from backtalk.errors import ConfigError
@@ -45,6 +46,7 @@ def evaluate(
     llm_url: LlmUrlOption = None,
     llm_model: LlmModelOption = None,
     tts: TtsOption = None,
+    tts_option: TtsOptionOption = None,
     json: JsonOption = False,
 ) -> None:
     """Held-out questions of a small world: right answers, clear speech, the right voice, speed.
@@ -65,9 +67,11 @@ def evaluate(
     from backtalk.models.store import ModelStore
 
     check_report_folder(out)
-    options = AgentChoice("", asr, llm, llm_url, llm_model, tts).builder_options()
+    options = AgentChoice("", asr, llm, llm_url, llm_model, tts, tts_option).builder_options()
     if options and systems != ["cascade"]:
-        raise ConfigError("--asr, --llm, --llm-url, --llm-model and --tts go with cascade alone")
+        raise ConfigError(
+            "--asr, --llm, --llm-url, --llm-model, --tts and --tts-option go with cascade alone"
+        )
     found, items = read_held_out(corpus, questions)
     true = true_replies(items)
     console = Console(stderr=True, quiet=json)

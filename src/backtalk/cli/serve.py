@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,8 @@ from backtalk.cli.agent_options import (
     LlmUrlOption,
     SetOption,
     TtsOption,
+    TtsOptionOption,
+    VoiceConversionOption,
     turn_settings,
 )
 from backtalk.errors import ConfigError
@@ -36,6 +38,8 @@ Examples:
   backtalk serve                                   this machine only; open the page it prints
 
   backtalk serve --system cascade --system echo    two models to choose from
+
+  backtalk serve --system llvc --voice alto        talk, and hear yourself in another voice
 
   BACKTALK_TOKEN=... backtalk serve --host 0.0.0.0 others may connect, with the token
 """
@@ -73,6 +77,15 @@ def serve(
     llm_url: LlmUrlOption = None,
     llm_model: LlmModelOption = None,
     tts: TtsOption = None,
+    tts_option: TtsOptionOption = None,
+    voice_conversion: VoiceConversionOption = None,
+    voice: Annotated[
+        str | None,
+        typer.Option(
+            help="Whom the system llvc sounds like: a file, a name in the store, or random-0 "
+            "(noise); else the only voice there."
+        ),
+    ] = None,
     set_: SetOption = None,
 ) -> None:
     """Serve OpenAI's Realtime protocol, and a page to talk to."""
@@ -104,16 +117,22 @@ def serve(
         limits=limits,
     )
     check_open_files(limits.sessions)
+    systems = list(dict.fromkeys(system or ["cascade"]))
+    if voice is not None and "llvc" not in systems:
+        raise ConfigError(
+            "--voice is whom the system llvc sounds like: add --system llvc, or have replies "
+            "converted with --voice-conversion"
+        )
     choices = [
-        AgentChoice(name, asr, llm, llm_url, llm_model, tts)
-        for name in dict.fromkeys(system or ["cascade"])
+        AgentChoice(name, asr, llm, llm_url, llm_model, tts, tts_option, voice_conversion)
+        for name in systems
     ]
     # The port is taken before anything is loaded: whoever finds it taken need not wait.
     listener = listen(settings)
     console = Console(stderr=True)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(choices, settings, listener, console))
+            runner.run(_serve(choices, voice, settings, listener, console))
     finally:
         listener.close()
 
@@ -123,6 +142,7 @@ serve.__doc__ = f"{serve.__doc__}\n{_EXAMPLES}"
 
 async def _serve(
     choices: list[AgentChoice],
+    voice: str | None,
     settings: ServerSettings,
     listener: socket.socket,
     console: Console,
@@ -136,7 +156,7 @@ async def _serve(
     agents = {}
     for choice in choices:
         with console.status(f"loading {choice.system}"):
-            agents[choice.system] = _load(choice, settings.limits.sessions)
+            agents[choice.system] = _load(choice, voice, settings.limits.sessions)
     pool = AgentPool(agents)
     server = build_server(build_app(pool, settings), settings)
     serving = asyncio.create_task(server.serve([listener]))
@@ -164,10 +184,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _load(choice: AgentChoice, sessions: int) -> Agent:
+def _load(choice: AgentChoice, voice: str | None, sessions: int) -> Agent:
     from backtalk.systems import build_agent
 
-    options = choice.builder_options() if choice.system == "cascade" else {}
+    options: dict[str, Any] = {"voice_conversion": choice.voice_conversion}
+    if choice.system == "cascade":
+        options = choice.builder_options()
+    elif choice.system == "llvc":
+        options["voice"] = voice
     # One more than there may be clients: for the self-test behind `/ready`.
     return build_agent(choice.system, slots=sessions + 1, **options)
 

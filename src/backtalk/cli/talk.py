@@ -18,6 +18,8 @@ from backtalk.cli.agent_options import (
     SetOption,
     SystemOption,
     TtsOption,
+    TtsOptionOption,
+    VoiceConversionOption,
     turn_settings,
 )
 from backtalk.errors import ConfigError, StageError
@@ -37,6 +39,8 @@ Examples:
   backtalk talk q1.wav q2.wav --cut-in 2@1500      q2 cuts in 1.5 s into the reply to q1
 
   backtalk talk q.wav --llm-url http://localhost:8080/v1 --llm-model mymodel
+
+  backtalk talk q.wav --tts csm --tts-option rvq=auto --tts-option random_weights=0
 """
 
 
@@ -64,6 +68,8 @@ def talk(
     llm_url: LlmUrlOption = None,
     llm_model: LlmModelOption = None,
     tts: TtsOption = None,
+    tts_option: TtsOptionOption = None,
+    voice_conversion: VoiceConversionOption = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -75,7 +81,7 @@ def talk(
     from backtalk.stream.clock import run_virtual
 
     settings = turn_settings(set_)
-    choice = AgentChoice(system, asr, llm, llm_url, llm_model, tts)
+    choice = AgentChoice(system, asr, llm, llm_url, llm_model, tts, tts_option, voice_conversion)
     questions = _read_questions(files or [], cut_in or [])
     if questions is None and not realtime:
         raise ConfigError("--fast needs recordings; a microphone hears in real time only")

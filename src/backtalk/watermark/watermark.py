@@ -98,9 +98,8 @@ def _long_enough(pcm: np.ndarray) -> np.ndarray:
 
 def _load() -> PerthNet:
     try:
-        import torch
-
         file = Path(str(metadata.distribution(PACKAGE).locate_file(WEIGHTS_FILE)))
+        import torch
     except (ModuleNotFoundError, metadata.PackageNotFoundError):
         raise ConfigError(
             f"a watermark needs PyTorch and the package {PACKAGE}, which are not both installed; "
