@@ -11,9 +11,6 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from backtalk.codecs.mimi.config import mimi_small  # noqa: E402
-from backtalk.codecs.mimi.random_mimi import random_mimi_tensors  # noqa: E402
-from backtalk.codecs.mimi.sizes_in_file import sizes_metadata  # noqa: E402
 from backtalk.csm.characters import CHARACTERS  # noqa: E402
 from backtalk.csm.checkpoint import convert  # noqa: E402
 from backtalk.csm.files import load_parts  # noqa: E402
@@ -26,29 +23,16 @@ from backtalk.csm.miniature_file import (  # noqa: E402
 from backtalk.csm.new_csm import new_csm  # noqa: E402
 from backtalk.csm.save import csm_tensors  # noqa: E402
 from backtalk.errors import ModelError  # noqa: E402
-from backtalk.models.disk import sha256_of  # noqa: E402
 from backtalk.models.miniatures import miniature_path  # noqa: E402
 from backtalk.models.store import ModelStore  # noqa: E402
-from csm_mini.small_csm import small_config  # noqa: E402
+from csm_mini.small_csm import CODEC, small_config, write_codec, write_csm  # noqa: E402
 
 CONFIG = small_config(card=32)
 
 
-def write_codec(path: Path, seed: int = 0) -> str:
-    save_file(random_mimi_tensors(seed, mimi_small()), path, sizes_metadata(mimi_small()))
-    return sha256_of(path)
-
-
-def write_csm(path: Path, codec_sha256: str) -> Miniature:
-    torch.manual_seed(0)
-    miniature = Miniature(CONFIG, CHARACTERS, codec_sha256)
-    save_file(csm_tensors(new_csm(CONFIG)), path, miniature_metadata(miniature))
-    return miniature
-
-
 def test_what_was_saved_loads_with_its_sizes_and_says_the_same(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
-    miniature = write_csm(file, "0" * 64)
+    miniature = write_csm(file, CONFIG, "0" * 64)
     assert read_miniature(file) == miniature
     loaded = load_csm(file)
     assert loaded.config == CONFIG
@@ -69,15 +53,15 @@ def test_a_miniature_comes_with_its_characters_and_the_codec_it_was_trained_with
     tmp_path: Path,
 ) -> None:
     codec, model = tmp_path / "codec.safetensors", tmp_path / "model.safetensors"
-    write_csm(model, write_codec(codec))
+    write_csm(model, CONFIG, write_codec(codec))
     parts = load_parts(ModelStore(tmp_path), str(model), str(codec), "float32", "cpu")
-    assert parts.mimi.config == mimi_small()
+    assert parts.mimi.config == CODEC
     assert parts.tokens.encode("a") == [0, 3, 1]
 
 
 def test_another_codec_is_refused(tmp_path: Path) -> None:
     codec, model = tmp_path / "codec.safetensors", tmp_path / "model.safetensors"
-    write_csm(model, write_codec(codec))
+    write_csm(model, CONFIG, write_codec(codec))
     write_codec(codec, seed=1)
     with pytest.raises(ModelError, match="codes of another codec"):
         load_parts(ModelStore(tmp_path), str(model), str(codec), "float32", "cpu")

@@ -13,11 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from safetensors.torch import load_file, save_file  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
-from backtalk.codecs.mimi.config import MimiConfig  # noqa: E402
-from backtalk.codecs.mimi.random_mimi import random_mimi_tensors  # noqa: E402
-from backtalk.codecs.mimi.sizes_in_file import sizes_metadata  # noqa: E402
 from backtalk.csm.csm_mini import build_csm_mini  # noqa: E402
 from backtalk.csm.new_csm import new_csm  # noqa: E402
 from backtalk.csm.save import csm_tensors  # noqa: E402
@@ -30,6 +27,7 @@ from backtalk.train.recipes import csm_mini  # noqa: E402
 from backtalk.train.recipes.table import RECIPES  # noqa: E402
 from backtalk.train.shipped_weights import SIZE_LIMIT_BYTES, check_size  # noqa: E402
 from backtalk.train.training_error import TrainingError  # noqa: E402
+from csm_mini.small_csm import write_codec  # noqa: E402
 from train.fake_shards import make_fake  # noqa: E402
 
 RECIPE = RECIPES["csm-mini"]
@@ -38,16 +36,6 @@ SMALL = (
     *("depth_layers=1", "depth_width=16", "depth_hidden=24", "depth_heads=2", "depth_kv_heads=1"),
     *("codebooks=3", "batch_size=2", "positions=160", "hours=0.01", "steps=8", "log_every=1"),
     *("score_every=8", "checkpoint_every=3", "workers=0", "warm_up_steps=2"),
-)
-CODEC = MimiConfig(
-    channels=2,
-    width=16,
-    transformer_layers=1,
-    heads=2,
-    hidden=16,
-    codebook_dim=8,
-    cardinality=32,
-    total_codebooks=4,
 )
 
 
@@ -75,7 +63,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("codec") / "model.safetensors"
-    save_file(random_mimi_tensors(0, CODEC), path, sizes_metadata(CODEC))
+    write_codec(path)
     return path
 
 
@@ -127,7 +115,7 @@ def test_what_it_ends_in_speaks_at_any_depth(whole: Path, codec: Path, rvq: int 
 def test_a_run_begun_with_another_codec_is_refused(data: Path, codec: Path, tmp_path: Path) -> None:
     with pytest.raises(InterruptedError):
         run(data, codec, tmp_path, Watching(4))
-    save_file(random_mimi_tensors(1, CODEC), codec.with_name("other"), sizes_metadata(CODEC))
+    write_codec(codec.with_name("other"), seed=1)
     with pytest.raises(TrainingError, match="other settings"):
         run(data, codec.with_name("other"), tmp_path, Watching())
     (tmp_path / "checkpoint.pt").unlink()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +60,13 @@ class Spoken:
         at_ms: when each piece of sound was there, from the text on.
         audio_ms: length of each piece.
         wada_snr_db: of the whole sentence.
+        pcm: float32 [T] at 24 kHz, the whole sentence.
     """
 
     at_ms: list[float]
     audio_ms: list[float]
     wada_snr_db: float
+    pcm: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32), repr=False)
 
     @property
     def rtf(self) -> float:
@@ -101,13 +103,15 @@ def speak_timed(
         at_ms.append(1000 * (clock_s() - began_s))
         sound.append(pcm)
     audio_ms = [1000 * pcm.size / SAMPLE_RATE for pcm in sound]
-    return Spoken(at_ms, audio_ms, wada_snr_db(np.concatenate(sound)))
+    pcm = np.concatenate(sound)
+    return Spoken(at_ms, audio_ms, wada_snr_db(pcm), pcm)
 
 
 def measure_rvq(
     parts: CsmParts,
     depths: Sequence[int | str],
     sentences: Sequence[str] = SENTENCES,
+    temperature: float = 0.9,
     show: Callable[[str], None] = lambda line: None,
 ) -> dict[int | str, list[Spoken]]:
     """Speak every sentence at every depth in turn, after one that does not count.
@@ -115,6 +119,7 @@ def measure_rvq(
     Args:
         parts: a loaded model.
         depths: codes per frame, or `auto`.
+        temperature: of the draws.
         show: told of every sentence spoken.
     """
     from backtalk.csm.depth_policy import DepthFollowsBuffer, FixedDepth, FrameTimes
@@ -128,7 +133,7 @@ def measure_rvq(
             parts.csm,
             parts.mimi.decoder,
             parts.tokens,
-            SpeakerSettings(),
+            SpeakerSettings(temperature=temperature, feedback=parts.feedback),
             lambda buffer: (
                 DepthFollowsBuffer(buffer, codebooks, times=times)
                 if depth == "auto"
