@@ -7,105 +7,12 @@ import types
 import numpy as np
 import pytest
 
-from backtalk.audio.device import Device, Microphone, Speaker, list_devices
+from backtalk.audio.device import Device, Microphone, Speaker, list_devices, rescan_devices
 from backtalk.audio.resample import resample
 from backtalk.errors import AudioError
+from fake_portaudio import RATE, FakeSounddevice, PortAudioError
 
-RATE = 16_000
 BLOCK = 320
-
-
-class PortAudioError(Exception):
-    pass
-
-
-class FakeStream:
-    """A stream whose device does what the test says."""
-
-    latency = 0.05
-
-    def __init__(self, sounddevice, **settings):
-        if sounddevice.open_gate is not None:
-            sounddevice.open_gate.wait(5)
-        if sounddevice.open_error is not None:
-            raise sounddevice.open_error
-        self.settings = settings
-        self.start_error = sounddevice.start_error
-        self.is_running = False
-        self.is_closed = False
-        sounddevice.streams.append(self)
-
-    def start(self):
-        if self.start_error is not None:
-            raise self.start_error
-        self.is_running = True
-
-    def abort(self):
-        self.device_stops()
-
-    def close(self):
-        self.is_closed = True
-
-    def device_stops(self):
-        if self.is_running:
-            self.is_running = False
-            self.settings["finished_callback"]()
-
-    def hear(self, pcm, status=None):
-        """The microphone recorded `pcm`."""
-        self.settings["callback"](pcm[:, np.newaxis], len(pcm), None, status)
-
-    def need(self, frames, status=None):
-        """The loudspeaker plays `frames` samples; returns what it was given."""
-        buffer = np.full((frames, 1), np.nan, np.float32)
-        self.settings["callback"](buffer, frames, None, status)
-        return buffer[:, 0].copy()
-
-
-class FakeSounddevice(types.ModuleType):
-    """As much of the sounddevice package as is used, with one microphone and one loudspeaker."""
-
-    def __init__(self):
-        super().__init__("sounddevice")
-        self.PortAudioError = PortAudioError
-        self.default = types.SimpleNamespace(device=(0, 1))
-        self.streams = []
-        self.rates = {RATE, 48_000}
-        self.open_error = self.start_error = self.open_gate = None
-
-    def query_hostapis(self):
-        return ({"name": "ALSA"}, {"name": "JACK"})
-
-    def query_devices(self, device=None, kind=None):
-        entries = [self._entry("Mic", 0, 2, 0), self._entry("Loudspeaker", 1, 0, 2)]
-        if kind is None:
-            return entries
-        return entries[0 if kind == "input" else 1]
-
-    def check_input_settings(self, device, channels, dtype, samplerate):
-        if device not in (None, 0, "Mic"):
-            raise ValueError(f"No input device matching {device!r}")
-        if samplerate not in self.rates:
-            raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
-
-    def check_output_settings(self, device, channels, dtype, samplerate):
-        if samplerate not in self.rates:
-            raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
-
-    def InputStream(self, **settings):  # noqa: N802
-        return FakeStream(self, **settings)
-
-    def OutputStream(self, **settings):  # noqa: N802
-        return FakeStream(self, **settings)
-
-    def _entry(self, name, host_api, inputs, outputs):
-        return {
-            "name": name,
-            "hostapi": host_api,
-            "max_input_channels": inputs,
-            "max_output_channels": outputs,
-            "default_samplerate": 48_000.0,
-        }
 
 
 @pytest.fixture
@@ -201,6 +108,31 @@ async def test_a_microphone_that_sends_nothing_is_an_error(fake):
     async with Microphone(RATE, stall_ms=3_000) as microphone:
         with pytest.raises(AudioError, match="sent nothing for 3 s"):
             await anext(microphone)
+
+
+async def test_a_microphone_says_how_late_its_blocks_are(fake):
+    microphone = Microphone(RATE)
+    assert microphone.latency_ms == 0.0
+    async with microphone:
+        assert microphone.latency_ms == 50.0
+    async with Microphone(24_000) as microphone:
+        assert 50.0 < microphone.latency_ms < 80.0
+
+
+async def test_a_reader_that_is_cancelled_as_a_block_arrives_is_cancelled(fake):
+    async with Microphone(RATE) as microphone:
+        waiting = asyncio.create_task(anext(microphone))
+        await asyncio.sleep(0)
+        fake.streams[0].hear(noise(BLOCK))
+        await asyncio.sleep(0)  # it is in the queue now, and the reader not yet awake
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
+async def test_a_device_that_was_plugged_in_is_found_by_looking_again(fake):
+    await asyncio.to_thread(rescan_devices)
+    assert fake.rescans == 1
 
 
 async def test_the_stream_of_blocks_ends_when_the_microphone_is_closed(fake):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from backtalk.errors import BacktalkError
 from backtalk.llvc import llvc_system
 from backtalk.llvc.random_voice import random_voice
 from backtalk.llvc.voice_file import write_voice
+from fake_portaudio import FakeSounddevice, PortAudioError
 
 RUNNER = CliRunner()
 
@@ -102,12 +104,22 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(
         ("sample rate", (recording, out, *random, "--sample-rate", "10")),
         ("not an audio file", (text, out, *random)),
         ("no such file", (tmp_path / "none.wav", out, *random)),
+        ("where to?", (recording, *random)),
+        ("for a WAV file", (*random, "--sample-rate", "48000")),
         ("end in .wav", (recording, tmp_path / "out.mp3", *random)),
         ("no folder", (recording, tmp_path / "none" / "out.wav", *random)),
     ]
     for says, arguments in cases:
         assert says in failure(convert, *arguments)
     assert not out.exists()
+
+
+def test_without_a_microphone_live_conversion_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeSounddevice()
+    fake.open_error = PortAudioError("Error querying device -1")
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    said = failure(convert, "--random-weights", "0")
+    assert said.startswith("no microphone could be opened (Error querying device -1); plug one in")
 
 
 def test_the_benchmark_refuses_what_it_cannot_measure(tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def list_devices() -> list[Device]:
         ) from error
 
 
+def rescan_devices() -> None:
+    """Look for devices again: PortAudio sees those that are there when it starts, and no others.
+
+    No stream may be open. sounddevice has no public name for this.
+    """
+    sounddevice = _import_sounddevice()
+    sounddevice._terminate()
+    sounddevice._initialize()
+
+
 class Microphone:
     """The microphone as an asynchronous stream of blocks.
 
@@ -147,6 +157,15 @@ class Microphone:
             await asyncio.to_thread(_close, stream)
         self._end()
 
+    @property
+    def latency_ms(self) -> float:
+        """Time a sample takes from the air to its block: the driver's, by its own word, and
+        resampling's."""
+        if self._stream is None:
+            return 0.0
+        resampling_s = self._resampler.delay_samples / self.sample_rate
+        return 1000.0 * (float(self._stream.latency) + resampling_s)
+
     def __aiter__(self) -> Self:
         return self
 
@@ -159,7 +178,8 @@ class Microphone:
         if self._queue.empty() and (self._is_closing or self._failure is not None):
             self._stop_iteration()
         try:
-            block = await asyncio.wait_for(self._queue.get(), self._stall_s)
+            async with asyncio.timeout(self._stall_s):
+                block = await self._queue.get()
         except TimeoutError as error:
             raise AudioError(
                 f"the microphone has sent nothing for {self._stall_s:g} s; "

@@ -1,4 +1,4 @@
-"""`backtalk convert`: a recording in another voice."""
+"""`backtalk convert`: a recording, or what the microphone hears, in another voice."""
 
 from __future__ import annotations
 
@@ -19,11 +19,22 @@ if TYPE_CHECKING:
     from backtalk.llvc.engine import LlvcEngine
 
 MAX_SECONDS = 3600.0
+FILE_CHUNK_FACTOR = 8
+
+_EXAMPLES = """
+Examples:
+
+  backtalk convert me.wav other.wav --voice alto   a recording
+
+  backtalk convert --voice alto                    microphone to loudspeaker (use headphones)
+"""
 
 
 def convert(
-    recording: Annotated[Path, typer.Argument(help="WAV, FLAC, Ogg or MP3, any sample rate.")],
-    out: Annotated[Path, typer.Argument(help="WAV file to write.")],
+    recording: Annotated[
+        Path | None, typer.Argument(help="WAV, FLAC, Ogg or MP3, any sample rate.")
+    ] = None,
+    out: Annotated[Path | None, typer.Argument(help="WAV file to write.")] = None,
     voice: Annotated[
         str | None,
         typer.Option(help="A .safetensors file, or a name in the store; else the only one there."),
@@ -32,8 +43,12 @@ def convert(
         int | None, typer.Option(help="Random weights of this seed, to try without files: noise.")
     ] = None,
     chunk_factor: Annotated[
-        int, typer.Option(help="Chunks of 13 ms per step: cheaper, and the same samples.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            help="Chunks of 13 ms per step: cheaper, later, and the same samples.",
+            show_default="8, live 1",
+        ),
+    ] = None,
     weights: Annotated[
         str, typer.Option(help="float32, or int8: faster, and a little less exact.")
     ] = "float32",
@@ -45,17 +60,27 @@ def convert(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say a recording again in another voice.
+    """Say a recording again in another voice; without one, what the microphone hears, live."""
+    if recording is None:
+        from backtalk.cli.convert_live import convert_live
 
-    Example: backtalk convert me.wav other.wav --voice alto
-    """
+        if sample_rate is not None:
+            raise ConfigError("--sample-rate is for a WAV file; the loudspeaker has its own")
+        chunk_factor = 1 if chunk_factor is None else chunk_factor
+        convert_live(
+            _open_engine(voice, random_weights, chunk_factor, weights, bypass_prenet, json), json
+        )
+        return
+    if out is None:
+        raise ConfigError(f"where to? backtalk convert {recording} OUT.wav")
     from backtalk.audio.files import read_audio, write_wav
     from backtalk.audio.pcm import check_sample_rate
     from backtalk.audio.resample import resample
 
     _check_wav(out)
     rate = None if sample_rate is None else check_sample_rate(sample_rate)
-    engine = _open_engine(voice, random_weights, chunk_factor, weights, bypass_prenet, json)
+    factor = FILE_CHUNK_FACTOR if chunk_factor is None else chunk_factor
+    engine = _open_engine(voice, random_weights, factor, weights, bypass_prenet, json)
     audio = read_audio(recording, engine.sample_rate, max_seconds=MAX_SECONDS)
     began_s = time.perf_counter()
     pcm = _convert(engine, audio, is_quiet=json)
@@ -63,6 +88,9 @@ def convert(
     made_at = rate or engine.sample_rate
     write_wav(out, resample(pcm, engine.sample_rate, made_at), made_at)
     _report(out, engine, audio.duration_s, compute_s, made_at, json)
+
+
+convert.__doc__ = f"{convert.__doc__}\n{_EXAMPLES}"
 
 
 def _open_engine(
