@@ -83,6 +83,7 @@ def test_a_long_recording_is_marked_as_if_it_were_marked_at_once(
 def test_next_to_nothing_and_silence_stay_what_they_are(mark: Watermark, samples: int) -> None:
     silence = np.zeros(samples, np.float32)
     assert np.allclose(mark.mark(silence, 24_000), silence, atol=1e-6)
+    assert mark.confidence(silence, 24_000) == 0.0
 
 
 @needs_weights

@@ -54,7 +54,7 @@ class PerthNet(nn.Module):
         return torch.istft(change, FFT_SIZE, HOP_SIZE, window=window, length=pcm.shape[0])
 
     def confidence(self, pcm: Tensor) -> Tensor:
-        """How sure it is of a mark, about 0 to about 1: float32 [T] at 32 kHz to []."""
+        """How sure it is of a mark, about 0 (silence: 0) to about 1: float32 [T], 32 kHz, to []."""
         level = _level(_spectrum(pcm))
         is_loud, marked = _is_loud(level)[None, None], level[None, :MARKED_BINS]
         sure, weight = [], []
@@ -63,7 +63,7 @@ class PerthNet(nn.Module):
             stretched = F.interpolate(marked, size=frames, mode="linear", align_corners=True)
             counted = F.interpolate(is_loud, size=frames)
             out = self.decoder.get_submodule(f"{speed}_layers")(stretched)
-            mean = (out * counted).sum(2) / counted.sum(2)
+            mean = (out * counted).sum(2) / counted.sum(2).clip(min=1)
             weight.append(mean[0, 0])
             sure.append(mean[0, 1])
         return torch.stack(sure) @ torch.stack(weight).softmax(0)
