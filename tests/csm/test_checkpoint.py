@@ -126,6 +126,23 @@ def test_a_tensor_that_is_not_finite_is_refused(original: dict[str, Any], tmp_pa
         load(broken, tmp_path)
 
 
+def test_integers_are_no_weights(original: dict[str, Any], tmp_path: Path) -> None:
+    rounded = {**original, "projection.weight": original["projection.weight"].to(torch.int8)}
+    with pytest.raises(ModelError, match=r"projection\.weight is torch\.int8"):
+        load(rounded, tmp_path)
+
+
+def test_half_of_each_layout_is_no_checkpoint(
+    original: dict[str, Any], port: dict[str, Any], tmp_path: Path
+) -> None:
+    mixed = {key: value for key, value in port.items() if not key.startswith("depth_decoder")}
+    mixed |= {key: value.clone() for key, value in original.items() if key.startswith("decoder")}
+    with pytest.raises(
+        ModelError, match=r"transformers layout\) lacks depth_decoder.*unknown deco"
+    ):
+        load(mixed, tmp_path)
+
+
 def test_a_truncated_file_is_refused(original: dict[str, Any], tmp_path: Path) -> None:
     load(original, tmp_path)
     file = tmp_path / "x.safetensors"

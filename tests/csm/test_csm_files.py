@@ -62,6 +62,16 @@ def test_files_in_the_store_are_all_it_takes_in_either_layout(store: ModelStore)
     assert np.allclose(said(store), heard, atol=1e-4)
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 7, 5000, -1000])
+def test_a_file_cut_short_is_one_line_that_names_it(store: ModelStore, kept_bytes: int) -> None:
+    put(store, golden_tensors(csm_tiny()))
+    file = store.root / "csm" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:kept_bytes])
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged") as error:
+        said(store)
+    assert "\n" not in str(error.value)
+
+
 def test_without_a_checkpoint_the_way_to_one_is_told(store: ModelStore) -> None:
     (store.root / "csm" / "model.safetensors").unlink(missing_ok=True)
     with pytest.raises(ModelError, match=r"gated.*hf download sesame/csm-1b"):

@@ -55,7 +55,7 @@ def load_csm(
         device: where the model will run.
     Raises:
         ModelError: no such file, a pickle, a damaged file, or tensors that are missing, unknown,
-            misshapen or not finite; the message names the first few.
+            misshapen, integers or not finite; the message names the first few.
     """
     with ExitStack() as stack:
         paths = checkpoint_files(path)
@@ -151,6 +151,11 @@ def _set(model: nn.Module, name: str, value: Any) -> None:
 
 
 def _checked(entry: Entry, tensor: Tensor, layout: Layout) -> Tensor:
+    if not tensor.is_floating_point():
+        raise ModelError(
+            f"tensor {entry.key(layout)} is {tensor.dtype}, but weights are floating point; "
+            "get the file again"
+        )
     if not torch.isfinite(tensor).all():
         raise ModelError(
             f"tensor {entry.key(layout)} has values that are not finite; get the file again"
