@@ -2,6 +2,7 @@
 
     python benchmarks/run_rvq.py --weights int4                      # this package alone
     python benchmarks/run_rvq.py --weights int4 --against float32    # beside transformers' port
+    python benchmarks/run_rvq.py --weights bfloat16 --slots 1 4 16   # conversations in one step
 
 Adds what it finds to benchmarks/results/rvq_frames.json. With `--against`, frames of both are made
 in turn in one process, on the same number of threads; that needs `transformers` and 10 GB.
@@ -15,6 +16,7 @@ import os
 import statistics
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +80,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--against", choices=["float32", "bfloat16"])
+    parser.add_argument("--slots", type=int, nargs="+", default=[1])
     arguments = parser.parse_args()
     began_s = time.perf_counter()
     model = random_csm(0, weights=arguments.weights)
     load_s = time.perf_counter() - began_s
     theirs = transformers_model(arguments.against) if arguments.against else None
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for threads in arguments.threads:
+    for threads, slots in product(arguments.threads, arguments.slots):
         torch.set_num_threads(threads)
-        timer = FrameTimer(model)
+        timer = FrameTimer(model, slots)
         label = f"{arguments.weights}, {threads} threads"
+        if slots > 1:
+            label += f", {slots} conversations"
         if theirs is None:
             rows = [row.as_dict() for row in timer.measure(DEPTHS, arguments.rounds)]
         else:

@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 
-from backtalk.csm.context import RowContext
+from backtalk.csm.context import span_of
 from backtalk.csm.model import CsmModel
-from backtalk.csm.prompt import text_positions
-from backtalk.csm.tokenizer import ByteTokenizer
+from backtalk.csm.tokenizer import StandInTokenizer
 from backtalk.nn.cuda_graph import CudaGraphs
 
 FRAME_MS = 80.0
@@ -49,38 +48,39 @@ class FrameTime:
 
 
 class FrameTimer:
-    """Makes frames of one conversation, at any depth, and times them.
+    """Makes frames at any depth, of several conversations in one step, and times them.
 
     Args:
         model: with any weights.
+        slots: conversations, each a row of every step.
         graphs: whether CUDA graphs are used, where there is CUDA.
     """
 
-    def __init__(self, model: CsmModel, *, graphs: bool = True) -> None:
+    def __init__(self, model: CsmModel, slots: int = 1, *, graphs: bool = True) -> None:
         self._model = model
         with torch.inference_mode():
-            self._context = RowContext(model)
-            tokens = ByteTokenizer(model.config.text_vocab)
-            text = "Hello there."
-            self._context.take(text_positions(tokens, 0, text, model.config.codebooks))
-            self._context.state.temperature.fill_(0.9)
+            self._state = model.alloc(slots)
+            self._active = torch.ones(slots, dtype=torch.bool, device=model.device)
+            ids = StandInTokenizer(model.config.text_vocab).encode("[0]Hello there.")
+            x = model.embed_text(torch.tensor(ids, device=model.device)).expand(slots, -1, -1)
+            self._length = len(ids) - 1
+            model.take(self._state, x[:, :-1], self._active, span_of(model, self._length))
+            self._state.pending.copy_(x[:, -1:])
+            self._state.temperature.fill_(0.9)
         self._graphs = CudaGraphs(model.device, enabled=graphs)
 
     @torch.inference_mode()
     def frame_ms(self, depth: int) -> float:
-        """Make one frame and wait for its codes."""
-        context, model = self._context, self._model
-        span = context.span(context.length + 1)
+        """Make one frame of every conversation and wait for the codes."""
+        model, state, active = self._model, self._state, self._active
+        self._length += 1
+        span = span_of(model, self._length)
         began_s = time.perf_counter()
         codes = self._graphs.run(
-            (depth, span),
-            lambda: model.step(context.state, context.active, depth, 50, None, span),
-            context.active,
+            (depth, span), lambda: model.step(state, active, depth, 50, None, span), active
         )
         codes.cpu()
-        took_ms = 1000 * (time.perf_counter() - began_s)
-        context.frame_was_drawn()
-        return took_ms
+        return 1000 * (time.perf_counter() - began_s)
 
     def measure(self, depths: Sequence[int], rounds: int) -> list[FrameTime]:
         """A frame of every depth in turn, `rounds` times, after one of each that does not count."""

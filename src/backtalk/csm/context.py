@@ -17,6 +17,14 @@ SPANS = (64, 128, 256, 512, 1024)
 """Places that attention reads, so that a young row is not charged for an old one's length."""
 
 
+def span_of(model: CsmModel, length: int) -> int:
+    """The fewest places, of a few sizes, that hold `length` positions."""
+    for span in SPANS:
+        if length <= span < model.config.backbone.max_positions:
+            return span
+    return model.config.backbone.max_positions
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A row's past as it was, to begin others from.
@@ -66,11 +74,8 @@ class RowContext:
         self._is_pending = True
 
     def span(self, length: int) -> int:
-        """The fewest places, of a few sizes, that hold `length` positions."""
-        for span in SPANS:
-            if length <= span < self._model.config.backbone.max_positions:
-                return span
-        return self._model.config.backbone.max_positions
+        """See `span_of`."""
+        return span_of(self._model, length)
 
     def frame_was_drawn(self) -> None:
         """Count the position that the model's step took in; its frame is pending now."""
