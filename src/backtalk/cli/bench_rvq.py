@@ -105,6 +105,7 @@ def rvq(
         is_random=random_weights is not None,
         machine=describe_machine(),
     )
+    found["temperature"] = temperature
     if true:
         found |= _quality(parts, true, spoken, console)
     write_report(out, found, lambda png: draw_quality(png, found) if true else draw_rvq(png, found))

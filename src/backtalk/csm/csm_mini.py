@@ -21,6 +21,7 @@ def build_csm_mini(
     temperature: float = 0.7,
     top_k: int = 50,
     seed: int = 0,
+    end_bias: float = 0.0,
     replies: int = 4,
 ) -> CsmTts:
     """Make the `csm-mini` plug-in. It has one voice and needs no prompt.
@@ -46,6 +47,7 @@ def build_csm_mini(
         temperature=temperature,
         top_k=top_k,
         seed=seed,
+        end_bias=end_bias,
         feedback="truncate",  # as it was trained
         replies=replies,
     )

@@ -50,10 +50,10 @@ def draw_sequences(
     depth: DepthDraw,
     random: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """Random sequences, filled with sentences until the next does not fit.
+    """Random sequences of sentences, the last one cut off where the sequence is full.
 
     Args:
-        positions: of a sequence; each is filled up with text that nothing is learnt from.
+        positions: of a sequence.
     Returns:
         `frames` and `depths` as `CsmInTraining` takes them.
     Raises:
@@ -62,19 +62,17 @@ def draw_sequences(
     sequences = []
     for _ in range(count):
         pieces: list[tuple[Tensor, Tensor]] = []
-        room = positions
-        while True:
+        length = 0
+        while length < positions:
             piece = sentence(spoken, tokens, int(random.integers(len(spoken.texts))))
             if len(piece[0]) > positions:
                 raise TrainingError(
                     f"a sentence has {len(piece[0])} positions, more than the {positions} of a "
                     "sequence; give a larger value for positions"
                 )
-            room -= len(piece[0])
-            if room < 0:
-                break
             pieces.append(piece)
-        frames, is_sound = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+            length += len(piece[0])
+        frames, is_sound = (torch.cat(parts)[:positions] for parts in zip(*pieces, strict=True))
         depths = torch.from_numpy(depth.draw(len(frames), frames.shape[1] - 1, random))
         sequences.append((frames, depths * is_sound))
     return stacked(sequences, positions)
