@@ -15,6 +15,16 @@ _ALL = (
         "A small CSM: text to the codes of a mimi-mini, at any number of codes per frame.",
         "backtalk.train.recipes.csm_mini",
     ),
+    Recipe(
+        "units",
+        "Units of speech: clusters of a small speech encoder's states, 25 or 50 a second.",
+        "backtalk.train.recipes.units",
+    ),
+    Recipe(
+        "unit-vocoder",
+        "Units to one voice at 16 kHz: a small HiFi-GAN with a duration predictor, streaming.",
+        "backtalk.train.recipes.unit_vocoder",
+    ),
 )
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}

@@ -1,0 +1,61 @@
+"""Sound from short overlapping spectra, as a layer: the inverse short-time Fourier transform."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_OVERLAP = 4
+_LARGEST = 100.0
+
+
+class SpectrumSynthesis(nn.Module):
+    """Magnitudes and phases to samples, `hop` per spectrum.
+
+    A network that ends in spectra need not work at the rate of samples, which costs most of the
+    time of those that do (iSTFTNet, arXiv 2203.02395). Phases are taken as angles, magnitudes as
+    logarithms (Vocos, arXiv 2306.00814).
+
+    Args:
+        hop: samples per spectrum; windows are four times as long.
+    Attributes:
+        bins: per spectrum.
+        reach: spectra on either side that a sample depends on.
+    """
+
+    reach = _OVERLAP // 2
+    waves: Tensor
+
+    def __init__(self, hop: int) -> None:
+        super().__init__()
+        self.hop = hop
+        window = _OVERLAP * hop
+        self.bins = window // 2 + 1
+        angles = torch.arange(self.bins)[:, None] * torch.arange(window) * (2 * math.pi / window)
+        # Bins that a real signal has twice count twice; squared Hann windows add up to 1.5.
+        counts = torch.full((self.bins, 1), 2.0)
+        counts[0] = counts[-1] = 1.0
+        envelope = torch.hann_window(window) * counts / (window * 1.5) * window**0.5
+        waves = torch.cat((torch.cos(angles) * envelope, -torch.sin(angles) * envelope))
+        self.register_buffer("waves", waves[:, None], persistent=False)
+
+    def polar(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What a network says, float [B, 2 bins, T], as magnitudes and phases [B, bins, T]."""
+        logs, phases = x.to(self.waves.dtype).chunk(2, dim=1)  # half precision has few angles
+        return logs.exp().clamp(max=_LARGEST), phases
+
+    def forward(self, magnitudes: Tensor, phases: Tensor) -> Tensor:
+        """Add the spectra up.
+
+        Args:
+            magnitudes, phases: float [B, bins, T].
+        Returns:
+            float [B, 1, T * hop]; spectrum t is centred on sample (t + 1/2) * hop.
+        """
+        spectra = torch.cat((magnitudes * phases.cos(), magnitudes * phases.sin()), dim=1)
+        pcm = F.conv_transpose1d(spectra, self.waves, stride=self.hop)
+        cut = (self.waves.shape[-1] - self.hop) // 2
+        return pcm[..., cut : pcm.shape[-1] - cut]
