@@ -25,7 +25,7 @@ setup: .venv/.ready ## make .venv with the package and its development tools
 
 # PyTorch is large, and the demo does not need it.
 .venv/.neural: .venv/.ready
-	$(BIN)/python -m pip install --quiet --editable '.[models,train]'
+	$(BIN)/python -m pip install --quiet --editable '.[models,train,watermark]'
 	@touch $@
 
 models: setup ## fetch the default agent's models (once, about 180 MB)

@@ -18,6 +18,7 @@ from backtalk.cli.agent_options import (
     SetOption,
     SystemOption,
     TtsOption,
+    TtsOptionOption,
     turn_settings,
 )
 from backtalk.cli.bench_codec import codec
@@ -94,6 +95,7 @@ def latency(
     llm_url: LlmUrlOption = None,
     llm_model: LlmModelOption = None,
     tts: TtsOption = None,
+    tts_option: TtsOptionOption = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -122,7 +124,7 @@ def latency(
         return
     settings = turn_settings(set_)
     variants = _variants(settings, set_ or [], compare or [])
-    choice = AgentChoice(system, asr, llm, llm_url, llm_model, tts)
+    choice = AgentChoice(system, asr, llm, llm_url, llm_model, tts, tts_option)
     console = Console(stderr=True, quiet=json)
 
     async def measure() -> tuple[list[VariantResult], dict[str, object]]:
