@@ -48,7 +48,7 @@ def test_a_turn_is_counted_by_system_and_stage() -> None:
     latency = TurnLatency({"asr": 40.0, "hold": 100.0}, ttfa_ms=140.0, underruns=2)
     watching.event(TurnMeasured(0.0, 1, latency))
     watching.event(TurnMeasured(0.0, 2, TurnLatency()))
-    watching.event(StepsMeasured(0.0, 100, 3.0, 5.0, 7, 20.0))
+    watching.event(StepsMeasured(0.0, 100, 3.0, 5.0, 6.0, 7, 20.0))
     watching.event(Overrun(0.0, 3))
     text = metrics.render().decode()
     assert 'backtalk_ttfa_ms_sum{system="cascade"} 140.0' in text

@@ -225,10 +225,15 @@ async def test_a_converter_has_steps_instead_of_turns() -> None:
         await wait_for(server, "input_audio_buffer.append", 5)
         assert server.queries[0]["model"] == "echo"
         assert server.session is not None
-        steps = {"step_p50_ms": 4.26, "step_p95_ms": 7.9, "late_steps": 0, "floor_ms": 35}
-        await server.session.emit("backtalk.steps.measured", steps=100, **steps)
-        await page.until("document.querySelector('#step-p50').innerText === '4.3 ms'")
-        assert await page.evaluate("getComputedStyle(composer).visibility") == "hidden"
+        steps = {"step_p50_ms": 4.26, "step_p95_ms": 7.9, "step_p99_ms": 8.1, "floor_ms": 35}
+        for late in (2, 1):
+            more = {"late_steps": late, "dropped_ms": 20.0}
+            await server.session.emit("backtalk.steps.measured", steps=100, **steps, **more)
+        await page.until("document.querySelector('#step-late').innerText === '3'")
+        assert await page.text("#step-p50") == "4.3 ms"
+        assert await page.text("#step-p99") == "8.1 ms"
+        assert await page.text("#step-dropped") == "40 ms"
+        assert await page.evaluate("!composer.checkVisibility()")
         assert await page.evaluate("!document.querySelector('.latency').checkVisibility()")
         assert complaints(page) == []
 

@@ -105,6 +105,7 @@ async def test_a_live_session_that_lags_drops_the_oldest_frames_and_says_so() ->
     out, events = await converse(session, pcm, [len(pcm)])
     dropped = sum(e.frames for e in events if isinstance(e, Overrun))
     assert dropped == 30
+    assert sum(e.dropped_ms for e in events if isinstance(e, StepsMeasured)) == 30 * 10
     np.testing.assert_array_equal(out[::FRAME], -pcm[::FRAME][30:])
 
 

@@ -491,8 +491,10 @@ class RealtimeSession:
                 steps=event.steps,
                 step_p50_ms=event.step_p50_ms,
                 step_p95_ms=event.step_p95_ms,
+                step_p99_ms=event.step_p99_ms,
                 late_steps=event.late_steps,
                 floor_ms=event.floor_ms,
+                dropped_ms=event.dropped_ms,
             )
 
     def _on_idle(self, event: IdleTimeout) -> None:

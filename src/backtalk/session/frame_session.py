@@ -65,7 +65,7 @@ class FrameSession:
         self._unread_samples = 0
         self._fresh: list[np.ndarray] = []
         self._outbox: Outbox[Event] = Outbox(on_audio_read=self._on_audio_read)
-        self._dropped_frames = 0
+        self._dropped_frames = self._dropped_since_report = 0
         self._stepped = asyncio.Event()
         self._out_samples = 0
         self._step_ms: list[float] = []
@@ -184,6 +184,7 @@ class FrameSession:
         """Say what was dropped; to a reader that lags, once, when it reads again."""
         if self._dropped_frames and (even_if_unread or not self._is_unread):
             self._outbox.put(Overrun(now_s(), self._dropped_frames))
+            self._dropped_since_report += self._dropped_frames
             self._dropped_frames = 0
 
     def _report_steps(self) -> None:
@@ -192,7 +193,11 @@ class FrameSession:
         ordered = sorted(self._step_ms)
         frame_ms = self._spec.frame_ms
         floor_ms = frame_ms + 1000.0 * self._spec.lookahead_samples / self._spec.sample_rate
-        p50, p95 = (ordered[int(q * (len(ordered) - 1))] for q in (0.5, 0.95))
+        p50, p95, p99 = (ordered[int(q * (len(ordered) - 1))] for q in (0.5, 0.95, 0.99))
         late = sum(ms > frame_ms for ms in ordered)
-        self._outbox.put(StepsMeasured(now_s(), len(ordered), p50, p95, late, floor_ms))
+        dropped_ms = frame_ms * self._dropped_since_report
+        self._outbox.put(
+            StepsMeasured(now_s(), len(ordered), p50, p95, p99, late, floor_ms, dropped_ms)
+        )
         self._step_ms.clear()
+        self._dropped_since_report = 0

@@ -198,16 +198,19 @@ class StepsMeasured(Event):
     Attributes:
         steps: how many.
         step_p50_ms: median time of a step.
-        step_p95_ms: 95th percentile.
+        step_p95_ms, step_p99_ms: 95th and 99th percentile.
         late_steps: steps that took longer than a frame lasts.
         floor_ms: delay no computer can remove: one frame and the lookahead.
+        dropped_ms: input that was dropped meanwhile and has no output.
     """
 
     steps: int
     step_p50_ms: float
     step_p95_ms: float
+    step_p99_ms: float
     late_steps: int
     floor_ms: float
+    dropped_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import { SAMPLE_RATE, toMs, toSamples } from "./pcm.js";
 
-/** Emits `progress` ({itemId, playedMs, playing, rms, gaps}) about every 20 ms. */
+/** Emits `progress` ({itemId, playedMs, playing, rms, gaps, buffered}) about every 20 ms. */
 export class Loudspeaker extends EventTarget {
   #context = null;
   #node = null;
@@ -41,6 +41,11 @@ export class Loudspeaker extends EventTarget {
 
   async choose(sinkId) {
     if (Loudspeaker.canChoose) await this.#context?.setSinkId(sinkId);
+  }
+
+  /** What a sample takes from the audio thread to the ear, by the browser's own word. */
+  get latencyMs() {
+    return 1000 * (this.#context?.outputLatency || this.#context?.baseLatency || 0);
   }
 
   /** The item that can be heard now, or null. */
@@ -103,8 +108,7 @@ export class Loudspeaker extends EventTarget {
     const item = this.#items.get(itemId);
     if (!item) return 0;
     // What was taken from the queue less than `outputLatency` ago is still on its way to the ear.
-    const latency = this.#context.outputLatency || this.#context.baseLatency || 0;
-    const onTheWay = Math.max(0, latency - (this.#context.currentTime - item.time));
+    const onTheWay = Math.max(0, this.latencyMs / 1000 - (this.#context.currentTime - item.time));
     // The latency a browser gives wavers; what was heard once stays heard.
     item.heardMs = Math.max(item.heardMs, toMs(item.position) - 1000 * onTheWay);
     return item.heardMs;
@@ -125,14 +129,14 @@ export class Loudspeaker extends EventTarget {
       resolve?.();
       return;
     }
-    const { itemId, playing, rms, gaps } = report;
+    const { itemId, playing, rms, gaps, buffered } = report;
     if (itemId !== null) {
       const item = this.#item(itemId);
       if (item.position !== report.position) Object.assign(item, pick(report));
       this.#last = { itemId, playing: playing && !item.dropped };
     }
     const playedMs = itemId === null ? 0 : this.playedMs(itemId);
-    const detail = { itemId, playedMs, playing: this.#last.playing, rms, gaps };
+    const detail = { itemId, playedMs, playing: this.#last.playing, rms, gaps, buffered };
     this.dispatchEvent(new CustomEvent("progress", { detail }));
   }
 }

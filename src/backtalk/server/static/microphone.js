@@ -55,6 +55,12 @@ export class Microphone extends EventTarget {
     };
   }
 
+  /** What the device takes, by the browser's own word; 0 where it says nothing. */
+  get latencyMs() {
+    const [track] = this.#stream?.getAudioTracks() ?? [];
+    return 1000 * (track?.getSettings().latency ?? 0);
+  }
+
   /** Muted, it goes on sending silence, so that the server's clock of pauses goes on, too. */
   set muted(muted) {
     this.#muted = muted;

@@ -1,13 +1,15 @@
 // Puts the parts together: what the user does, what the session says, and what is shown.
 
 import { Conversation, sessionConfig } from "./conversation.js";
+import { LiveDelay } from "./live-delay.js";
 import { Loudspeaker } from "./loudspeaker.js";
 import { endedMessage, errorMessage, microphoneMessage } from "./messages.js";
 import { Microphone } from "./microphone.js";
 import { hideNotice, showNotice, token } from "./notice.js";
+import { samplesIn } from "./pcm.js";
 import { RealtimeClient } from "./realtime.js";
 import { Setup } from "./setup.js";
-import { showSteps } from "./steps.js";
+import { clearSteps, showMouthToEar, showSteps } from "./steps.js";
 import { TalkButton } from "./talk-button.js";
 import { Tape } from "./tape.js";
 import { Transcript } from "./transcript.js";
@@ -19,6 +21,7 @@ const client = new RealtimeClient();
 const microphone = new Microphone();
 const loudspeaker = new Loudspeaker();
 const conversation = new Conversation(client, loudspeaker);
+const delay = new LiveDelay();
 const transcript = new Transcript({
   list: byId("transcript"),
   announce: byId("announce"),
@@ -158,7 +161,11 @@ setup.addEventListener("loudspeaker", () => loudspeaker.choose(setup.loudspeaker
 // --- what the session says --------------------------------------------------------------------------
 
 microphone.addEventListener("chunk", ({ detail }) => {
-  conversation.hear(detail.chunk);
+  // What waits for a connection is worth hearing to who answers it, and old to who says it again.
+  if (!setup.isConverter || client.state === "open") {
+    delay.sent(detail.chunk.length);
+    conversation.hear(detail.chunk);
+  }
   tape.hear("user", detail.rms);
 });
 microphone.addEventListener("lost", () => {
@@ -168,16 +175,25 @@ microphone.addEventListener("lost", () => {
 loudspeaker.addEventListener("progress", ({ detail }) => {
   tape.hear("agent", detail.rms);
   byId("gaps").textContent = detail.gaps;
+  const devicesMs = microphone.latencyMs + loudspeaker.latencyMs;
+  if (setup.isConverter) showMouthToEar(delay.ms, detail.buffered, devicesMs);
 });
 client.addEventListener("event", ({ detail }) => {
   if (detail.type === "session.created") {
     transcript.clear(); // a session that was resumed does not say this, and its words stay
     waterfall.clear();
+    clearSteps();
+    delay.reset();
   }
+  if (detail.type === "backtalk.session.resumed") delay.lose();
+  if (detail.type === "response.output_audio.delta") delay.received(samplesIn(detail.delta));
   transcript.handle(detail);
   showEmpty();
   if (detail.type === "backtalk.turn.measured") waterfall.add(detail);
-  if (detail.type === "backtalk.steps.measured") showSteps(detail);
+  if (detail.type === "backtalk.steps.measured") {
+    delay.dropped(detail.dropped_ms ?? 0);
+    showSteps(detail);
+  }
   if (detail.type === "error") {
     const message = errorMessage(detail.error);
     if (message) showNotice(message);
@@ -240,6 +256,7 @@ function show() {
   byId("talk-text").textContent = isHold() ? "Hold to talk" : isListening ? "End" : "Start talking";
   byId("end").hidden = !isConnected() || (!isHold() && isListening);
   if (!setup.isConverter) byId("steps").hidden = true;
+  byId("other-name").textContent = setup.isConverter ? "Other" : "Agent";
   showEmpty();
   if (isConnected()) tape.start();
   else tape.stop();

@@ -21,5 +21,8 @@ export function fromBase64(base64) {
   return pcm;
 }
 
+/** Samples in base64 PCM16. */
+export const samplesIn = (base64) => (3 * base64.length) / 8 - base64.match(/=*$/)[0].length / 2;
+
 export const toMs = (samples) => (1000 * samples) / SAMPLE_RATE;
 export const toSamples = (ms) => Math.round((ms * SAMPLE_RATE) / 1000);

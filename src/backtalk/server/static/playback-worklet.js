@@ -6,7 +6,8 @@ const START_MS = 40; // buffered before sound begins; grows with every gap, sinc
 const START_STEP_MS = 10;
 const START_MOST_MS = 80;
 const FADE_MS = 10;
-const LIVE_MOST_MS = 240; // a live converter may not fall further behind than this
+const LIVE_START_MS = 20; // who hears their own voice pays for every millisecond
+const LIVE_MOST_MS = 120; // a live converter may not fall further behind than this
 const REPORT_BLOCKS = 4;
 
 const samples = (ms) => Math.round((ms * sampleRate) / 1000);
@@ -14,6 +15,7 @@ const samples = (ms) => Math.round((ms * sampleRate) / 1000);
 class Playback extends AudioWorkletProcessor {
   #queue = []; // {itemId, pcm, at}
   #buffered = 0;
+  #mostBuffered = 0; // since the last report
   #positions = new Map();
   #finished = new Set();
   #fade = []; // what is left to play of a dropped item, already faded
@@ -34,6 +36,7 @@ class Playback extends AudioWorkletProcessor {
     if (!this.#positions.has(itemId)) this.#positions.set(itemId, 0);
     this.#queue.push({ itemId, pcm, at: 0 });
     this.#buffered += pcm.length;
+    this.#mostBuffered = Math.max(this.#mostBuffered, this.#buffered);
     if (this.#live && this.#buffered > samples(LIVE_MOST_MS)) this.#skip(samples(START_MOST_MS));
   }
 
@@ -43,6 +46,7 @@ class Playback extends AudioWorkletProcessor {
 
   live({ live }) {
     this.#live = live;
+    this.#startMs = live ? LIVE_START_MS : START_MS;
   }
 
   /** Forget an item's unplayed samples; `position` says where those that follow will begin. */
@@ -119,10 +123,12 @@ class Playback extends AudioWorkletProcessor {
       playing: this.#running,
       time: currentTime,
       gaps: this.#gaps,
+      buffered: this.#mostBuffered,
       rms: Math.sqrt(this.#energy / (REPORT_BLOCKS * blockLength)),
     });
     this.#blocks = 0;
     this.#energy = 0;
+    this.#mostBuffered = this.#buffered;
   }
 }
 
