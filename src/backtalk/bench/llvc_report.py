@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backtalk.bench.llvc import LlvcContestant
 from backtalk.llvc.config import SAMPLE_RATE
-from backtalk.machine import describe_machine
+from backtalk.machine import describe_machine, rss_mib
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +24,10 @@ PAPER = {
 
 
 def llvc_report(
-    contestants: Sequence[LlvcContestant], weights: str, int8_snr_db: float
+    contestants: Sequence[LlvcContestant],
+    weights: str,
+    int8_snr_db: float,
+    live: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that was found, ready for JSON.
 
@@ -32,6 +35,7 @@ def llvc_report(
         contestants: measured.
         weights: whose weights, in words.
         int8_snr_db: the exact conversion over what 8 bits change of it, dB.
+        live: what live sessions showed: `click`, `paced`, `streams`, each if measured.
     """
     rows = [contestant.as_dict(SAMPLE_RATE) for contestant in contestants]
     ours = [row for row in rows if row["name"].startswith("backtalk")]
@@ -46,6 +50,8 @@ def llvc_report(
         "weights": weights,
         "int8_snr_db": round(int8_snr_db, 1),
         "rows": rows,
+        "live": live or {},
+        "process_mib": round(rss_mib(), 1),
         "paper": PAPER,
         "machine": describe_machine(),
     }
@@ -70,6 +76,26 @@ def llvc_table(report: dict[str, Any]) -> Table:
             "" if times is None else f"{times:.1f}x",
         )
     return table
+
+
+def live_in_words(live: dict[str, Any]) -> list[str]:
+    """A line for each thing that was measured live."""
+    lines = []
+    if (click := live.get("click")) is not None and (own := click["own_ms"]) is not None:
+        lines.append(
+            f"a click in, a click out: {own['p50']:.1f} ms (p95 {own['p95']:.1f}, "
+            f"p99 {own['p99']:.1f}; {own['n']} clicks)"
+        )
+    if (paced := live.get("paced")) is not None:
+        chunk, rss = paced["chunk_ms"], paced["rss_mib"]
+        lines.append(
+            f"paced for {paced['minutes']:g} min: {paced['missed_chunks']} of {chunk['n']} chunks "
+            f"missed, p50 {chunk['p50']:.1f} ms, p99 {chunk['p99']:.1f}, max {chunk['max']:.1f}; "
+            f"memory {rss[0]:.0f} to {rss[1]:.0f} MiB"
+        )
+    for weight_format, count in live.get("streams", {}).items():
+        lines.append(f"{weight_format}: {count['keeps_up']} streams keep up on one core")
+    return lines
 
 
 def draw_llvc(path: str | Path, report: dict[str, Any]) -> None:

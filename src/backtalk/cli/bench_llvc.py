@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +13,14 @@ from backtalk.cli.report_files import check_report_folder, write_report
 from backtalk.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from backtalk.llvc.voice_file import Voice
+
+MAX_PACED_MINUTES = 24 * 60
+STREAMS_SECONDS = 10.0
 
 
 def llvc(
@@ -30,6 +35,16 @@ def llvc(
     reference: Annotated[
         Path | None, typer.Option(help="A clone of github.com/KoeAI/LLVC, to measure beside ours.")
     ] = None,
+    clicks: Annotated[
+        int, typer.Option(help="Clicks through a live session, 0.7 s each; 0 for none.", min=0)
+    ] = 20,
+    paced: Annotated[
+        float | None,
+        typer.Option(help="Minutes of a live session: a chunk every 13 ms.", metavar="MINUTES"),
+    ] = None,
+    streams: Annotated[
+        bool, typer.Option("--streams", help="Count the streams that one core keeps up with.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Report to write: OUT.json and OUT.png beside it.")
     ] = None,
@@ -44,11 +59,13 @@ def llvc(
     from rich.console import Console
 
     from backtalk.bench.llvc import measure_llvc, our_contestant
-    from backtalk.bench.llvc_report import draw_llvc, llvc_report, llvc_table
+    from backtalk.bench.llvc_report import draw_llvc, live_in_words, llvc_report, llvc_table
 
     chunk_factors = _factors(factors)
     if rounds < 1:
         raise ConfigError(f"--rounds {rounds}: give at least 1")
+    if paced is not None and not 0 < paced <= MAX_PACED_MINUTES:
+        raise ConfigError(f"--paced {paced:g}: give minutes, up to {MAX_PACED_MINUTES}")
     check_report_folder(out)
     with Console(stderr=True, quiet=json).status("loading") as status:
         opened, weights = _open_voice(voice, prenet)
@@ -65,7 +82,8 @@ def llvc(
             contestants += [reference_contestant(reference, opened, n) for n in chunk_factors]
         snr_db = _int8_snr_db(opened, speech)
         measure_llvc(contestants, speech, rounds=rounds, told=status.update)
-    report = llvc_report(contestants, weights, snr_db)
+        live = _live(opened, speech, clicks, paced, streams, status.update)
+    report = llvc_report(contestants, weights, snr_db, live)
     write_report(out, report, lambda png: draw_llvc(png, report))
     if json:
         typer.echo(json_text.dumps(report))
@@ -73,8 +91,47 @@ def llvc(
     console = Console(highlight=False)
     console.print(llvc_table(report))
     console.print(f"8 bits against 32: {report['int8_snr_db']} dB")
+    for line in live_in_words(live):
+        console.print(line)
     if out is not None:
         console.print(f"wrote {out.with_suffix('.json')} and .png")
+
+
+def _live(
+    voice: Voice,
+    speech: np.ndarray,
+    clicks: int,
+    minutes: float | None,
+    streams: bool,
+    told: Callable[[str], None],
+) -> dict[str, Any]:
+    """What was asked for, each in a live session of its own, 13 ms a chunk."""
+    import asyncio
+
+    from backtalk.bench.llvc_click import measure_clicks
+    from backtalk.bench.llvc_paced import run_paced, speech_frames
+    from backtalk.bench.llvc_streams import count_streams
+    from backtalk.llvc.engine import LlvcEngine
+    from backtalk.llvc.graph import WEIGHT_FORMATS
+    from backtalk.llvc.llvc_system import LlvcSystem
+
+    engine = LlvcEngine(voice)
+    live: dict[str, Any] = {}
+    if clicks:
+        told("clicks through a live session")
+        live["click"] = asyncio.run(measure_clicks(LlvcSystem(engine), clicks)).as_dict()
+    if minutes is not None:
+        told(f"a live session of {minutes:g} minutes")
+        frames = speech_frames(speech, engine.frame_size, 60 * minutes, engine.sample_rate)
+        live["paced"] = asyncio.run(run_paced(LlvcSystem(engine), frames)).as_dict()
+    if streams:
+        live["streams"] = {
+            weight_format: count_streams(
+                LlvcEngine(voice, weight_format=weight_format), speech, STREAMS_SECONDS, told
+            )
+            for weight_format in WEIGHT_FORMATS
+        }
+    return live
 
 
 def _factors(text: str) -> list[int]:
