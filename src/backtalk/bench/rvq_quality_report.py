@@ -39,7 +39,7 @@ def quality_table(report: dict[str, Any]) -> Table:
 
     sentences = report["recordings"]["n"]
     table = Table(title=f"{sentences} held-out sentences (medians; word errors over all words)")
-    table.add_column("what")
+    table.add_column("what", no_wrap=True)
     table.add_column("N", justify="right")
     for title, _, _ in (*_QUALITY.values(), *_SPEED.values()):
         table.add_column(title, justify="right")
