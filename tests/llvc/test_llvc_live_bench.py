@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_llvc import noise, small_engine
 
-from backtalk.bench.llvc_click import measure_clicks
+from backtalk.bench.llvc_click import ClickLatency, measure_clicks
 from backtalk.bench.llvc_paced import run_paced, speech_frames
 from backtalk.bench.llvc_report import live_in_words
 from backtalk.bench.llvc_streams import StreamCount, count_streams
@@ -68,7 +68,7 @@ async def test_a_voice_that_does_not_answer_to_clicks_has_no_figure() -> None:
 async def test_a_paced_run_on_a_machine_that_keeps_time_misses_nothing() -> None:
     run = await run_paced(Late(), speech_frames(noise(999), 208, 6.5, 16_000))
     report = run.as_dict()
-    assert report["chunk_ms"]["n"] == 500
+    assert report["chunks"] == report["chunk_ms"]["n"] == 500
     assert report["chunk_ms"]["max"] == pytest.approx(0, abs=1e-6)
     assert (report["missed_chunks"], report["dropped_chunks"]) == (0, 0)
     assert report["chunks_later_than_ms"] == {"2": 0, "5": 0, "13": 0, "26": 0}
@@ -99,10 +99,15 @@ def test_streams_are_taken_away_until_the_rest_keeps_up() -> None:
 
 def test_what_was_measured_live_is_said_in_lines() -> None:
     figures = {"n": 20, "p50": 15.2, "p95": 16.0, "p99": 17.0, "max": 18.0}
-    paced = {"minutes": 10, "missed_chunks": 1, "chunk_ms": figures, "rss_mib": [99.6, 100.1]}
     live = {
         "click": {"own_ms": figures},
-        "paced": paced,
+        "paced": {
+            "minutes": 10,
+            "chunks": 20,
+            "missed_chunks": 1,
+            "chunk_ms": figures,
+            "rss_mib": [99.6, 100.1],
+        },
         "streams": {"int8": {"keeps_up": 13}},
     }
     assert live_in_words(live) == [
@@ -112,3 +117,5 @@ def test_what_was_measured_live_is_said_in_lines() -> None:
         "int8: 13 streams keep up on one core",
     ]
     assert live_in_words({}) == []
+    [line] = live_in_words({"click": ClickLatency(dropped=7).as_dict()})
+    assert line.startswith("no click was timed: 7 chunks were left out")

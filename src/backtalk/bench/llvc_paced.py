@@ -47,6 +47,11 @@ class PacedRun:
     stolen: float | None = None
 
     @property
+    def chunks(self) -> int:
+        """All that went in."""
+        return len(self.late_ms) + self.dropped
+
+    @property
     def missed(self) -> int:
         """Chunks that were not there when the next one was due, those left out included."""
         return self.dropped + sum(ms > self.frame_ms for ms in self.late_ms)
@@ -56,7 +61,8 @@ class PacedRun:
         chunk_ms = percentiles(self.late_ms)
         dry = {f"{buffer:g}": sum(ms > buffer for ms in self.late_ms) for buffer in BUFFERS_MS}
         return {
-            "minutes": round(len(self.late_ms) * self.frame_ms / 60_000, 3),
+            "minutes": round(self.chunks * self.frame_ms / 60_000, 3),
+            "chunks": self.chunks,
             "chunk_ms": None if chunk_ms is None else chunk_ms.as_dict(3),
             "missed_chunks": self.missed,
             "dropped_chunks": self.dropped,

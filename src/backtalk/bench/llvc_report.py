@@ -86,10 +86,15 @@ def live_in_words(live: dict[str, Any]) -> list[str]:
             f"a click in, a click out: {own['p50']:.1f} ms (p95 {own['p95']:.1f}, "
             f"p99 {own['p99']:.1f}; {own['n']} clicks)"
         )
+    elif click is not None and click["dropped_chunks"]:
+        lines.append(
+            f"no click was timed: {click['dropped_chunks']} chunks were left out; measure on a "
+            "machine with less load"
+        )
     if (paced := live.get("paced")) is not None:
         chunk, rss = paced["chunk_ms"], paced["rss_mib"]
         lines.append(
-            f"paced for {paced['minutes']:g} min: {paced['missed_chunks']} of {chunk['n']} chunks "
+            f"paced for {paced['minutes']:g} min: {paced['missed_chunks']} of {paced['chunks']} chunks "
             f"missed, p50 {chunk['p50']:.1f} ms, p99 {chunk['p99']:.1f}, max {chunk['max']:.1f}; "
             f"memory {rss[0]:.0f} to {rss[1]:.0f} MiB"
         )
