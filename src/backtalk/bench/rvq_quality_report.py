@@ -17,7 +17,8 @@ _QUALITY = {
     "seconds": ("seconds", 1.0, ".2f"),
 }
 _SPEED = {"first_chunk_ms": ("first chunk ms", 1.0, ".0f"), "rtf": ("rtf", 1.0, ".3f")}
-_PICTURES = {**{name: _QUALITY[name] for name in ("wer", "dnsmos", "similarity")}, **_SPEED}
+_DRAWN = ("wer", "dnsmos", "similarity", "wada_snr_db")
+_PICTURES = {**{name: _QUALITY[name] for name in _DRAWN}, **_SPEED}
 
 
 def quality_report(
@@ -63,7 +64,7 @@ def draw_quality(path: str | Path, report: dict[str, Any]) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(_PICTURES), figsize=(17, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, len(_PICTURES), figsize=(19, 3.6), layout="constrained")
     for axis, (name, (title, scale, _)) in zip(axes, _PICTURES.items(), strict=True):
         rows = report["quality"] if name in _QUALITY else report["rows"]
         _curve(axis, rows, name, scale, "-o", "#3b82c4", "voice")
