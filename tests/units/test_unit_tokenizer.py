@@ -96,8 +96,7 @@ def test_runs_lose_nothing(units: list[int]) -> None:
 
 @pytest.fixture
 def encoder_in_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(units_file, "load_whisper_encoder", lambda path, layer: FakeEncoder())
-    monkeypatch.setattr(units_file.ModelStore, "require", lambda self, name: Path(name))
+    monkeypatch.setattr(units_file, "load_encoder", lambda store, name, layer: FakeEncoder())
 
 
 @pytest.mark.usefixtures("encoder_in_store")

@@ -45,8 +45,7 @@ class Watching:
 @pytest.fixture(autouse=True)
 def fake_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (units, units_file):
-        monkeypatch.setattr(module, "load_whisper_encoder", lambda path, layer: FakeEncoder())
-        monkeypatch.setattr(module.ModelStore, "require", lambda self, name: Path(name))
+        monkeypatch.setattr(module, "load_encoder", lambda store, name, layer: FakeEncoder())
 
 
 @pytest.fixture

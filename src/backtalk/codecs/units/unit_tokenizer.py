@@ -82,6 +82,22 @@ class UnitTokenizer:
         """
         return encode_whole(self.open_stream(sample_rate), pcm)
 
+    def encode_at_once(self, pcm: np.ndarray) -> np.ndarray:
+        """The units of a whole recording that the encoder sees in one piece, and nothing else.
+
+        That is how units of HuBERT are published; they differ from those of a stream.
+
+        Args:
+            pcm: float32 [T] at 16 kHz; what is left over of a unit is dropped.
+        Returns:
+            int64 [T // hop_samples].
+        """
+        count = len(pcm) // self.hop_samples
+        if not count:
+            return np.zeros(0, np.int64)
+        states = self._means(self.encoder.states(pcm[: count * self.hop_samples]))
+        return self.clusters.units(torch.from_numpy(states)).numpy()
+
     def open_stream(self, sample_rate: int = SAMPLE_RATE) -> BlockStream:
         """A new stream of waveform at `sample_rate` Hz to units."""
         return self._open(self._block_units, np.zeros(0, np.int64), sample_rate)
@@ -100,7 +116,10 @@ class UnitTokenizer:
         return self.clusters.units(torch.from_numpy(self._block_states(window))).numpy()
 
     def _block_states(self, window: np.ndarray) -> np.ndarray:
-        windows, states = self.windows, self.encoder.states(window)
-        means = states.reshape(windows.size, self.states_per_unit, -1).mean(1)
-        block: np.ndarray = means[windows.before : windows.before + windows.block]
-        return block
+        first, count = self.windows.before, self.windows.block
+        return self._means(self.encoder.states(window))[first : first + count]
+
+    def _means(self, states: np.ndarray) -> np.ndarray:
+        """Over the states of each unit."""
+        means: np.ndarray = states.reshape(-1, self.states_per_unit, self.encoder.width).mean(1)
+        return means

@@ -11,8 +11,8 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
+from backtalk.codecs.units.load_encoder import load_encoder
 from backtalk.codecs.units.unit_tokenizer import Clusters, UnitTokenizer
-from backtalk.codecs.units.whisper_encoder import load_whisper_encoder
 from backtalk.codecs.units.windows import Windows
 from backtalk.errors import ModelError
 from backtalk.models.store import ModelStore
@@ -68,8 +68,7 @@ def load_unit_tokenizer(
     """
     tensors = read_tensors(path)
     states = _read_states(path)
-    folder = (store or ModelStore.default()).require(states.encoder)
-    encoder = load_whisper_encoder(folder, states.layer)
+    encoder = load_encoder(store or ModelStore.default(), states.encoder, states.layer)
     clusters = _clusters(path, tensors, encoder.width)
     return UnitTokenizer(encoder, clusters, states.windows, states.states_per_unit)
 

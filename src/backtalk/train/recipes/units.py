@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from backtalk.audio.resample import resample
+from backtalk.codecs.units.load_encoder import load_encoder
 from backtalk.codecs.units.speech_encoder import SAMPLE_RATE
 from backtalk.codecs.units.unit_tokenizer import Clusters, UnitTokenizer
 from backtalk.codecs.units.units_file import UnitStates, units_metadata, units_tensors
-from backtalk.codecs.units.whisper_encoder import load_whisper_encoder
 from backtalk.models.store import ModelStore
 from backtalk.nn.k_means import nearest, shares_and_means
 from backtalk.train.minitalk.corpus import DESCRIPTION, Corpus
@@ -66,7 +66,7 @@ class Settings(RunSettings):
 
 def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> UnitClusters:
     """A new model in training; encodes all speech first, unless that was done."""
-    encoder = load_whisper_encoder(ModelStore.default().require(settings.encoder), settings.layer)
+    encoder = load_encoder(ModelStore.default(), settings.encoder, settings.layer)
     none = torch.zeros(encoder.width)
     clusters = Clusters(torch.zeros(settings.cardinality, encoder.width), none, none + 1)
     tokenizer = UnitTokenizer(encoder, clusters, settings.states.windows, settings.states_per_unit)
