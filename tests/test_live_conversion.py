@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -11,11 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from backtalk.cli.convert_live import in_words
+from backtalk.cli.convert_live import in_words, run_live
 from backtalk.echo import build_echo
 from backtalk.errors import AudioError, StageError
 from backtalk.live_conversion import MAX_QUEUED_MS, LiveConversion, LiveReadout
+from backtalk.llvc.config import llvc_small
+from backtalk.llvc.engine import LlvcEngine
+from backtalk.llvc.random_voice import random_voice
 from backtalk.models.store import ModelStore
 from backtalk.session.frame_engine import FrameEngine
 from backtalk.session.frame_system import FrameSpec, StepOut
@@ -204,6 +209,26 @@ async def test_what_the_microphone_brings_may_be_any_numbers(fake: FakeSounddevi
     readout = conversion.readout()
     assert readout is not None
     assert readout.chunk_ms.n == 60
+
+
+async def test_ctrl_c_ends_the_command_with_its_figures(fake: FakeSounddevice) -> None:
+    config = llvc_small().without_prenet()
+    engine = LlvcEngine(random_voice(0, config), chunk_factor=18)  # 13.5 ms
+    said = io.StringIO()
+    running = asyncio.create_task(run_live(engine, Console(file=said)))
+    while len(fake.streams) < 2:  # noqa: ASYNC110, a fake device tells nobody
+        await asyncio.sleep(0.1)
+    for _ in range(100):
+        await asyncio.sleep(0.0135)
+        await asyncio.to_thread(fake.streams[0].hear, sound(2)[:216])
+        fake.streams[1].need(216)
+    running.cancel()
+    readout = await running
+    assert readout is not None
+    assert readout.chunk_ms.n >= 95
+    assert readout.design_ms == 13.75
+    assert "stopped" in said.getvalue()
+    assert all(stream.is_closed for stream in fake.streams)
 
 
 @pytest.mark.realtime

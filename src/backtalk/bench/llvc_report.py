@@ -93,9 +93,10 @@ def live_in_words(live: dict[str, Any]) -> list[str]:
         )
     if (paced := live.get("paced")) is not None:
         chunk, rss = paced["chunk_ms"], paced["rss_mib"]
+        missed = f"{paced['missed_chunks']} of {paced['chunks']} chunks missed"
         lines.append(
-            f"paced for {paced['minutes']:g} min: {paced['missed_chunks']} of {paced['chunks']} chunks "
-            f"missed, p50 {chunk['p50']:.1f} ms, p99 {chunk['p99']:.1f}, max {chunk['max']:.1f}; "
+            f"paced for {paced['minutes']:g} min: {missed}, p50 {chunk['p50']:.1f} ms, "
+            f"p99 {chunk['p99']:.1f}, max {chunk['max']:.1f}; "
             f"memory {rss[0]:.0f} to {rss[1]:.0f} MiB"
         )
     for weight_format, count in live.get("streams", {}).items():

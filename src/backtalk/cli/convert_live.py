@@ -26,7 +26,7 @@ def convert_live(engine: LlvcEngine, as_json: bool) -> None:
     from backtalk.machine import describe_machine
 
     console = Console(stderr=True, quiet=as_json)
-    readout = asyncio.run(_run(engine, console))
+    readout = asyncio.run(run_live(engine, console))
     if as_json:
         figures = None if readout is None else readout.as_dict()
         report = {"voice": engine.voice.name, "live": figures, "machine": describe_machine()}
@@ -35,7 +35,8 @@ def convert_live(engine: LlvcEngine, as_json: bool) -> None:
         typer.echo(in_words(readout))
 
 
-async def _run(engine: LlvcEngine, console: Console) -> LiveReadout | None:
+async def run_live(engine: LlvcEngine, console: Console) -> LiveReadout | None:
+    """Convert until cancelled; what it cost, None if nothing was heard."""
     from backtalk.live_conversion import LiveConversion
     from backtalk.llvc.llvc_system import LlvcSystem
     from backtalk.session.frame_engine import FrameEngine
