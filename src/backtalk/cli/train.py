@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backtalk.cli.agent_options import JsonOption
+from backtalk.cli.train_llvc_data import llvc_data
 from backtalk.cli.train_recipes import add_recipes, print_recipes
 from backtalk.errors import ConfigError
 
@@ -135,4 +136,5 @@ def _report(done: Generated) -> dict[str, Any]:
     }
 
 
+app.command("llvc-data")(llvc_data)
 add_recipes(app)

@@ -80,6 +80,14 @@ class ChunkedDecoder(nn.Module):
         table = torch.from_numpy(position_table(config.window_frames, width))
         self.register_buffer("positions", table, persistent=False)
 
+    def set_chunk(self, config: LlvcConfig) -> None:
+        """Attend in chunks of another size. No weight depends on it."""
+        self.chunk = config.chunk_frames
+        for attention in (self.hearing, self.looking):
+            attention.chunk, attention.window = config.chunk_frames, config.window_frames
+        table = torch.from_numpy(position_table(config.window_frames, config.decoder_width))
+        self.positions = table.to(self.positions)
+
     def forward(self, past: Past, target: Tensor, memory: Tensor) -> Tensor:
         """[B, T, D] and [B, T, D] to [B, T, D]; a last chunk that is not full ends in zeros."""
         frames = target.shape[1]

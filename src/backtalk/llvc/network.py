@@ -5,7 +5,7 @@ Source: arXiv 2311.00873 and its ancestor Waveformer, arXiv 2211.02250.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +64,11 @@ class LlvcNetwork(nn.Module):
             heard = self.prenet(heard)
         lengths = {history.name: history.length for history in histories(self.config)}
         return self._convert(SilentPast(lengths), heard)
+
+    def set_chunk(self, frames: int) -> None:
+        """Work in chunks of another size, with the same weights; streams have to begin anew."""
+        self.config = replace(self.config, chunk_frames=frames)
+        self.decoder.set_chunk(self.config)
 
     def alloc(self, slots: int) -> LlvcState:
         """State of `slots` streams that have not begun."""

@@ -11,6 +11,11 @@ _ALL = (
         "backtalk.train.recipes.mimi_mini",
     ),
     Recipe(
+        "llvc",
+        "A voice for live conversion: anybody to one voice, 3 to 14 ms late, on a CPU.",
+        "backtalk.train.recipes.llvc",
+    ),
+    Recipe(
         "csm-mini",
         "A small CSM: text to the codes of a mimi-mini, at any number of codes per frame.",
         "backtalk.train.recipes.csm_mini",

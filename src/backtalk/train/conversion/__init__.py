@@ -1,0 +1,1 @@
+"""Pairs to learn voice conversion from: what is heard, and the same as the target would say it."""
