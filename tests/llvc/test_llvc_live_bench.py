@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import numpy as np
 import pytest
 from small_llvc import noise, small_engine
 
+from backtalk.bench import llvc_streams
 from backtalk.bench.llvc_click import ClickLatency, measure_clicks
 from backtalk.bench.llvc_paced import run_paced, speech_frames
 from backtalk.bench.llvc_report import live_in_words
-from backtalk.bench.llvc_streams import StreamCount, count_streams
+from backtalk.bench.llvc_streams import StreamCount
 from backtalk.errors import ConfigError
 from backtalk.llvc.llvc_system import LlvcSystem
 from backtalk.session.frame_system import FrameSpec, StepOut
@@ -88,12 +90,30 @@ async def test_chunks_that_come_late_are_counted_as_missed() -> None:
     assert max(run.late_ms) == pytest.approx(27, abs=0.1)
 
 
-def test_streams_are_taken_away_until_the_rest_keeps_up() -> None:
-    count = count_streams(small_engine(18), noise(16_000), 0.3)
-    assert 0 <= count["keeps_up"] <= 64
-    numbers = [tried["streams"] for tried in count["tried"]]
-    assert numbers == sorted(numbers, reverse=True)
-    assert all(tried["missed_chunks"] for tried in count["tried"][:-1])
+@pytest.mark.parametrize("limit", [0, 1, 3, 64])
+@pytest.mark.parametrize("guess", [1, 3, 40])
+def test_streams_are_added_or_taken_away_until_as_many_as_possible_keep_up(
+    limit: int, guess: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(rows: list[Any], *more: Any) -> None:
+        count: StreamCount = more[-1]
+        is_guess = not tried
+        count.round_ms = [13.5 / (guess + 0.5) if is_guess else 14.0 if len(rows) > limit else 1.0]
+        tried.append(len(rows))
+
+    tried: list[int] = []
+    monkeypatch.setattr(llvc_streams, "_run", run)
+    engine = small_engine(18)  # 13.5 ms
+    found = llvc_streams.count_streams(engine, noise(16_000), 0.3)
+    assert found["keeps_up"] == limit
+    assert tried[:2] == [1, guess]
+    assert [count["streams"] for count in found["tried"]] == tried[1:]
+
+
+def test_streams_are_stepped_in_turn_whenever_a_chunk_is_due() -> None:
+    found = llvc_streams.count_streams(small_engine(18), noise(16_000), 0.1)
+    assert 0 <= found["keeps_up"] <= llvc_streams.MOST_STREAMS
+    assert all(count["round_ms"]["n"] == 7 for count in found["tried"])
     assert StreamCount(3, 13.0, [12.9, 13.1, 30.0]).missed == 2
 
 

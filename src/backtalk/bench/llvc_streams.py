@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def count_streams(
     seconds: float,
     told: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Take away streams until those that are left keep up.
+    """Add or take away streams until as many as possible keep up.
 
     Begins with as many as fit by the time of one, on the real clock; what one chunk is late, the
     next one begins late.
@@ -70,21 +71,21 @@ def count_streams(
     for row in rows:
         row.step(speech[: engine.frame_size])
     stream_mib = (rss_mib() - before_mib) / MOST_STREAMS
-    began_s = time.perf_counter()
-    for _ in range(20):
-        rows[0].step(speech[: engine.frame_size])
-    step_s = (time.perf_counter() - began_s) / 20
-    streams = max(1, min(MOST_STREAMS, int(frame_s / step_s) + 1))
+    one = StreamCount(1, 1000 * frame_s)
+    _run(rows[:1], engine.frame_size, frame_s, speech, min(seconds, 1.0), one)
+    streams = max(1, min(MOST_STREAMS, int(one.frame_ms / median(one.round_ms))))
+    keeps_up, fails_at = 0, MOST_STREAMS + 1
     tried = []
-    while streams:
+    while keeps_up < streams < fails_at:
         told(f"{streams} streams on one core")
-        count = StreamCount(streams, 1000 * frame_s)
+        count = StreamCount(streams, one.frame_ms)
         _run(rows[:streams], engine.frame_size, frame_s, speech, seconds, count)
         tried.append(count.as_dict())
-        if not count.missed:
-            break
-        streams -= 1
-    return {"keeps_up": streams, "tried": tried, "stream_mib": round(stream_mib, 2)}
+        if count.missed:
+            fails_at, streams = streams, streams - 1
+        else:
+            keeps_up, streams = streams, streams + 1
+    return {"keeps_up": keeps_up, "tried": tried, "stream_mib": round(stream_mib, 2)}
 
 
 def _run(
