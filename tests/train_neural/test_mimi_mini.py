@@ -30,7 +30,8 @@ RATE = 24_000
 SMALL = (
     *("channels=4", "width=16", "layers=1", "heads=2", "hidden=32", "codebook_dim=8"),
     *("cardinality=16", "codebooks=4", "batch_size=2", "window_frames=4", "hours=0.01"),
-    *("judge_filters=2", "judge_from_step=5", "quantize_from_step=3", "steps=8", "log_every=1"),
+    *("judge_filters=2", "judge_from_step=5", "judged=1", "quantize_from_step=3", "steps=8"),
+    *("log_every=1", "window=8"),
     *("score_every=8", "checkpoint_every=3", "workers=0", "warm_up_steps=2"),
 )
 

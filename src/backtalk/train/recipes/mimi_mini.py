@@ -52,6 +52,7 @@ class Settings(RunSettings):
         batch_size: windows per step and device.
         hours: of speech, at most.
         adversarial_weight, feature_weight: count from `judge_from_step`.
+        judged: windows of a batch that the judges hear.
         quantized_share: of the sequences, as opposed to passing vectors on unquantized.
     """
 
@@ -60,6 +61,7 @@ class Settings(RunSettings):
     layers: int
     heads: int
     hidden: int
+    window: int
     codebook_dim: int
     cardinality: int
     codebooks: int
@@ -74,6 +76,7 @@ class Settings(RunSettings):
     feature_weight: float
     judge_filters: int
     judge_from_step: int
+    judged: int
     quantize_from_step: int
     quantized_share: float
     codebook_decay: float
@@ -95,6 +98,7 @@ class Settings(RunSettings):
             transformer_layers=self.layers,
             heads=self.heads,
             hidden=self.hidden,
+            window=self.window,
             codebook_dim=self.codebook_dim,
             cardinality=self.cardinality,
             total_codebooks=self.codebooks,
@@ -196,8 +200,9 @@ class MimiMini:
         }
         values = {}
         if step >= settings.judge_from_step:
-            values["judges"] = self._teach_judges(pcm, remade.pcm.detach())
-            losses |= self._judge(pcm, remade.pcm)
+            real, made = pcm[: settings.judged], remade.pcm[: settings.judged]
+            values["judges"] = self._teach_judges(real, made.detach())
+            losses |= self._judge(real, made)
         weights = settings.loss_weights
         weighted = [weights[name] * loss for name, loss in losses.items()]
         self.fabric.backward(torch.stack(weighted).sum())

@@ -1,0 +1,152 @@
+"""What a codec leaves of speech it never learned from: words, sound, voice, by codebooks.
+
+Whole recordings of a corpus's test split, questions in many voices and answers in one, through
+encoder and decoder. A recogniser hears words, DNSMOS rates the sound, a speaker encoder compares
+the voice with that of the same recording, STOI (doi 10.1109/TASL.2011.2114881) the two signals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backtalk.audio.resample import resample
+from backtalk.errors import ConfigError, ModelError
+from backtalk.eval.dnsmos import Dnsmos
+from backtalk.eval.judges import HEARING_RATE, RECOGNISER
+from backtalk.eval.speaker_encoder import SpeakerEncoder, similarity
+from backtalk.eval.spoken_words import spoken_words
+from backtalk.latency.percentiles import percentiles
+from backtalk.models.store import ModelStore
+from backtalk.train.minitalk.corpus import Corpus
+
+if TYPE_CHECKING:
+    from backtalk.cascade.protocols import Asr
+    from backtalk.codecs.mimi.mimi_codec import MimiCodec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A recording that is held out.
+
+    Attributes:
+        text: the words spoken in it.
+        pcm: float32 [T] at `sample_rate`.
+    """
+
+    text: str
+    pcm: np.ndarray = field(repr=False)
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ears:
+    """Those who judge a recording, at 16 kHz."""
+
+    asr: Asr
+    dnsmos: Dnsmos
+    encoder: SpeakerEncoder
+
+
+def load_ears(store: ModelStore) -> Ears:
+    """All of them from the store.
+
+    Raises:
+        ModelError: one is missing; says how to get it.
+    """
+    from backtalk.cascade.whisper_asr import WhisperAsr
+
+    try:
+        import pystoi  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModelError("STOI needs pystoi; run `pip install 'backtalk[eval]'`") from error
+    return Ears(
+        WhisperAsr(store.require(RECOGNISER)),
+        Dnsmos(store.require("dnsmos")),
+        SpeakerEncoder(store.require("resemblyzer")),
+    )
+
+
+def held_out_recordings(folder: Path, count: int) -> list[Held]:
+    """The first recordings of a corpus's test split, question and answer in turn.
+
+    Raises:
+        ConfigError: there are fewer.
+        CorpusError: the folder is no corpus, or a shard is missing or damaged.
+    """
+    found = []
+    for item in Corpus(folder).items("test"):
+        for spoken in item.turns:
+            for utterance in (spoken.question, spoken.answer):
+                found.append(Held(utterance.text, *utterance.pcm()))
+        if len(found) >= count >= 1:
+            return found[:count]
+    raise ConfigError(f"--recordings {count}: the test split of {folder} has {len(found)}")
+
+
+def quality_rows(
+    codec: MimiCodec,
+    held: Sequence[Held],
+    depths: Sequence[int],
+    ears: Ears,
+    show: Callable[[], None],
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The recordings themselves, and what is left of them at every depth, for JSON.
+
+    Args:
+        show: told of every recording judged, `len(held) * (len(depths) + 1)` in all.
+    """
+    codes = [codec.encode(one.pcm, one.sample_rate) for one in held]
+    sources = [resample(one.pcm, one.sample_rate, HEARING_RATE) for one in held]
+    voices = [ears.encoder.embed(pcm) for pcm in sources]
+
+    def row(remade: Callable[[int], np.ndarray]) -> dict[str, Any]:
+        texts, heard, scores = [], [], []
+        for number, one in enumerate(held):
+            pcm = remade(number)
+            texts.append(" ".join(spoken_words(one.text)))
+            heard.append(" ".join(spoken_words(ears.asr.transcribe(pcm).text)))
+            scores.append(_scores(ears, pcm, sources[number], voices[number]))
+            show()
+        return _summary(texts, heard, scores)
+
+    def decoded(depth: int) -> Callable[[int], np.ndarray]:
+        return lambda number: codec.decode(codes[number][:depth], HEARING_RATE)
+
+    rows = []
+    for depth in depths:
+        bits = depth * math.log2(codec.cardinality) * codec.frame_rate
+        rows.append({"depth": depth, "bits_per_s": round(bits), **row(decoded(depth))})
+    return row(lambda number: sources[number]), rows
+
+
+def _scores(
+    ears: Ears, pcm: np.ndarray, source: np.ndarray, voice: np.ndarray
+) -> tuple[float, float, float]:
+    from pystoi import stoi
+
+    length = min(pcm.size, source.size)
+    return (
+        ears.dnsmos.rate(np.clip(pcm, -1, 1)).overall,
+        similarity(ears.encoder.embed(pcm), voice),
+        float(stoi(source[:length], pcm[:length], HEARING_RATE)),
+    )
+
+
+def _summary(
+    texts: list[str], heard: list[str], scores: list[tuple[float, float, float]]
+) -> dict[str, Any]:
+    import jiwer
+
+    found: dict[str, Any] = {"n": len(texts), "wer": round(float(jiwer.wer(texts, heard)), 4)}
+    for name, values in zip(
+        ("dnsmos", "similarity", "stoi"), zip(*scores, strict=True), strict=True
+    ):
+        middle = percentiles(values)
+        found[name] = None if middle is None else round(middle.p50, 3)
+    return found
