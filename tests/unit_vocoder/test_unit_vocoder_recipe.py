@@ -37,7 +37,8 @@ RECIPE = RECIPES["unit-vocoder"]
 RATE = 16_000
 SMALL = (
     *("channels=8", "embedding=4", "duration_width=4", "batch_size=2", "segment_units=4"),
-    *("runs_units=12", "hours=0.01", "judge_divisor=32", "judge_from_step=5", "steps=8"),
+    *("runs_units=12", "hours=0.01", "judge_divisor=32", "judge_scales=1"),
+    *("judge_from_step=5", "steps=8"),
     *("log_every=1", "checkpoint_every=3", "warm_up_steps=2", "rates=8,5", "dilations=1,1"),
 )
 
