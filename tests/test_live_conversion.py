@@ -236,13 +236,10 @@ async def test_ctrl_c_ends_the_command_with_its_figures(fake: FakeSounddevice) -
 async def test_chunks_that_take_longer_than_they_last_are_counted(fake: FakeSounddevice) -> None:
     slow = build_echo(ModelStore.default(), sample_rate=RATE, frame_ms=10, step_ms=15.0)
     async with room(fake, slow) as (_, conversion):
-        microphone, loudspeaker = fake.streams
-        for _ in range(60):
-            await asyncio.sleep(0.01)
-            await asyncio.to_thread(microphone.hear, sound(1)[:160])
-            loudspeaker.need(160)
-        readout = conversion.readout()
+        await asyncio.to_thread(fake.streams[0].hear, np.full(40 * 160, 0.1, np.float32))
+        await asyncio.sleep(1.0)
+    readout = conversion.readout()
     assert readout is not None
-    assert readout.missed == readout.chunk_ms.n > 10
+    assert readout.missed == readout.chunk_ms.n > 0
     assert readout.chunk_ms.p50 >= 15.0
-    assert readout.dropped > 0
+    assert readout.dropped >= 40 - readout.chunk_ms.n > 0
