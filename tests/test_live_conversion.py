@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,15 +31,13 @@ DRIVERS_MS = 2 * 50.0
 
 
 class Negative:
-    """A converter with LLVC's frame that gives back its input, negated; slow or ill on request."""
+    """A converter with LLVC's frame that gives back its input, negated; ill on request."""
 
     spec = FrameSpec("negative", RATE, FRAME, lookahead_samples=16)
 
     def __init__(self, breaks_at: int | None = None) -> None:
         self.breaks_at = breaks_at
         self.steps = 0
-        self.gate = threading.Event()
-        self.gate.set()
 
     def alloc(self, slots: int) -> None:
         return None
@@ -49,7 +46,6 @@ class Negative:
         pass
 
     def step(self, state: None, pcm: np.ndarray, active: np.ndarray) -> StepOut:
-        self.gate.wait(5)
         self.steps += 1
         if self.steps == self.breaks_at:
             raise RuntimeError("out of memory")
