@@ -25,7 +25,9 @@ LlmUrlOption = Annotated[
 LlmModelOption = Annotated[
     str | None, typer.Option("--llm-model", help="Model name at the endpoint.")
 ]
-TtsOption = Annotated[str | None, typer.Option("--tts", help="Voice plug-in: hibari, piper, csm.")]
+TtsOption = Annotated[
+    str | None, typer.Option("--tts", help="Voice plug-in: hibari, piper, csm, csm-mini.")
+]
 TtsOptionOption = Annotated[
     list[str] | None,
     typer.Option("--tts-option", help="An option of the voice, e.g. speed=1.2. Repeatable."),

@@ -43,7 +43,7 @@ def speak(
     text: Annotated[str, typer.Argument(help="What to say; - reads it from standard input.")],
     out: Annotated[Path | None, typer.Option(help="WAV file to write.")] = None,
     tts: Annotated[
-        str, typer.Option("--tts", "--system", help="Voice plug-in: hibari, piper, csm.")
+        str, typer.Option("--tts", "--system", help="Voice plug-in: hibari, piper, csm, csm-mini.")
     ] = "hibari",
     voice: Annotated[
         str | None,
