@@ -52,8 +52,8 @@ def evaluate(
     """Held-out questions of a small world: right answers, clear speech, the right voice, speed.
 
     A recogniser hears the replies; what the corpus's own answers score is the last row. Stages
-    (--asr, --llm, --tts) are those of the cascade. The first time, two small networks that rate
-    speech are fetched into the model store.
+    (--asr, --llm, --tts) are those of the cascade. The judges' networks are got with
+    `backtalk models get --set eval`.
 
     Example: backtalk eval cascade --corpus minitalk --questions 20
     """
