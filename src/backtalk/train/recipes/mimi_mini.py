@@ -22,9 +22,9 @@ from backtalk.codecs.mimi.new_mimi import new_mimi
 from backtalk.codecs.mimi.save import mimi_tensors
 from backtalk.codecs.mimi.sizes_in_file import sizes_metadata
 from backtalk.models.store import ModelStore
-from backtalk.nn.adversarial_losses import deceiving_loss, feature_distance, judging_loss
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.stft_discriminator import MultiScaleDiscriminator
+from backtalk.train.adversary import HINGE, Adversary
 from backtalk.train.learning_rate import rate_share, set_rate
 from backtalk.train.mimi_in_training import MimiInTraining, Remade, meaning_loss
 from backtalk.train.seeding import step_random
@@ -151,15 +151,12 @@ class MimiMini:
         self.samples = settings.window_frames * settings.mimi.frame_size
         self.mel = MelDistance(settings.mimi.sample_rate, _MEL_WINDOWS).to(fabric.device)
         self.codec = MimiInTraining(new_mimi(settings.mimi), teacher.width, settings.codebook_decay)
-        self.judges = MultiScaleDiscriminator(_JUDGE_WINDOWS, settings.judge_filters)
         self.optimizer = torch.optim.AdamW(
             _decayed_apart(self.codec, settings.weight_decay), settings.learning_rate, _BETAS
         )
-        self.judge_optimizer = torch.optim.AdamW(
-            self.judges.parameters(), settings.judge_learning_rate, _BETAS, weight_decay=0.0
-        )
         self._run_codec, self._codec_steps = fabric.setup(self.codec, self.optimizer)
-        self._run_judges, self._judge_steps = fabric.setup(self.judges, self.judge_optimizer)
+        judges = MultiScaleDiscriminator(_JUDGE_WINDOWS, settings.judge_filters)
+        self.adversary = Adversary(judges, HINGE, settings.judge_learning_rate, _BETAS, fabric)
         self.average: WeightAverage[MimiModel] = WeightAverage(
             self.codec.model, settings.average_decay
         )
@@ -169,9 +166,8 @@ class MimiMini:
         """Everything that the next step depends on."""
         return {
             "codec": self.codec,
-            "judges": self.judges,
+            **self.adversary.parts,
             "optimizer": self.optimizer,
-            "judge_optimizer": self.judge_optimizer,
             "average": self.average.model,
         }
 
@@ -188,7 +184,7 @@ class MimiMini:
         settings = self.settings
         share = rate_share(step, settings.steps, settings.warm_up_steps, settings.final_rate_share)
         set_rate(self.optimizer, settings.learning_rate * share)
-        set_rate(self.judge_optimizer, settings.judge_learning_rate * share)
+        self.adversary.set_rate(share)
         if step == settings.quantize_from_step:
             self._begin_codebooks(step)
         pcm = batch["pcm"]
@@ -201,8 +197,8 @@ class MimiMini:
         values = {}
         if step >= settings.judge_from_step:
             real, made = pcm[: settings.judged], remade.pcm[: settings.judged]
-            values["judges"] = self._teach_judges(real, made.detach())
-            losses |= self._judge(real, made)
+            values["judges"] = self.adversary.teach(real, made.detach())
+            losses |= self.adversary.judge(real, made)
         weights = settings.loss_weights
         weighted = [weights[name] * loss for name, loss in losses.items()]
         self.fabric.backward(torch.stack(weighted).sum())
@@ -284,32 +280,6 @@ class MimiMini:
             reseed=step % settings.reseed_every == 0,
         )
         return remade
-
-    def _teach_judges(self, real: Tensor, made: Tensor) -> Tensor:
-        seen = self._run_judges(torch.cat((real, made)))
-        halves = [[layer.chunk(2) for layer in scale] for scale in seen]
-        loss = judging_loss(
-            [[half[0] for half in scale] for scale in halves],
-            [[half[1] for half in scale] for scale in halves],
-        )
-        self.fabric.backward(loss)
-        self._judge_steps.step()
-        self._judge_steps.zero_grad()
-        return loss
-
-    def _judge(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """What the judges say, as losses of the codec; they learn nothing from it."""
-        self.judges.requires_grad_(False)
-        with self.fabric.autocast():
-            with torch.no_grad():
-                seen_real = self.judges(real)
-            seen_made = self.judges(made)
-        losses = {
-            "adversarial": deceiving_loss(seen_made),
-            "features": feature_distance(seen_real, seen_made),
-        }
-        self.judges.requires_grad_(True)
-        return losses
 
 
 def _depths(codebooks: int) -> list[int]:

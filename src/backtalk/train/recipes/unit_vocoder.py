@@ -22,9 +22,9 @@ from backtalk.codecs.unit_vocoder.unit_vocoder_model import UnitVocoderModel
 from backtalk.codecs.units.unit_tokenizer import UnitTokenizer
 from backtalk.codecs.units.units_file import load_unit_tokenizer
 from backtalk.errors import ConfigError
-from backtalk.nn.least_squares_losses import deceiving_loss, feature_distance, judging_loss
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.waveform_discriminators import WaveformDiscriminators
+from backtalk.train.adversary import LEAST_SQUARES, Adversary
 from backtalk.train.learning_rate import rate_share, set_rate
 from backtalk.train.seeding import step_random
 from backtalk.train.training import Batch, RunSettings, Stateful
@@ -138,15 +138,17 @@ class UnitVocoderInTraining:
             )
         self.mel = MelDistance(config.sample_rate, _MEL_WINDOWS).to(fabric.device)
         self.vocoder = _Learner(new_unit_vocoder(config))
-        self.judges = WaveformDiscriminators(settings.judge_divisor, settings.judge_scales)
         self.optimizer = torch.optim.AdamW(
             self.vocoder.parameters(), settings.learning_rate, _BETAS
         )
-        self.judge_optimizer = torch.optim.AdamW(
-            self.judges.parameters(), settings.judge_learning_rate, _BETAS
-        )
         self._run_vocoder, self._vocoder_steps = fabric.setup(self.vocoder, self.optimizer)
-        self._run_judges, self._judge_steps = fabric.setup(self.judges, self.judge_optimizer)
+        self.adversary = Adversary(
+            WaveformDiscriminators(settings.judge_divisor, settings.judge_scales),
+            LEAST_SQUARES,
+            settings.judge_learning_rate,
+            _BETAS,
+            fabric,
+        )
         self.average: WeightAverage[UnitVocoderModel] = WeightAverage(
             self.vocoder.model, settings.average_decay
         )
@@ -156,9 +158,8 @@ class UnitVocoderInTraining:
         """Everything that the next step depends on."""
         return {
             "vocoder": self.vocoder,
-            "judges": self.judges,
+            **self.adversary.parts,
             "optimizer": self.optimizer,
-            "judge_optimizer": self.judge_optimizer,
             "average": self.average.model,
         }
 
@@ -177,7 +178,7 @@ class UnitVocoderInTraining:
         settings = self.settings
         share = rate_share(step, settings.steps, settings.warm_up_steps, settings.final_rate_share)
         set_rate(self.optimizer, settings.learning_rate * share)
-        set_rate(self.judge_optimizer, settings.judge_learning_rate * share)
+        self.adversary.set_rate(share)
         pcm = batch["pcm"]
         made, log_lengths = self._run_vocoder(batch["units"], batch["runs"])
         losses = {
@@ -186,8 +187,8 @@ class UnitVocoderInTraining:
         }
         values = {}
         if step >= settings.judge_from_step:
-            values["judges"] = self._teach_judges(pcm, made.detach())
-            losses |= self._judge(pcm, made)
+            values["judges"] = self.adversary.teach(pcm, made.detach())
+            losses |= self.adversary.judge(pcm, made)
         weights = settings.loss_weights
         weighted = [weights[name] * loss for name, loss in losses.items()]
         self.fabric.backward(torch.stack(weighted).sum())
@@ -240,32 +241,6 @@ class UnitVocoderInTraining:
             f"{self.speech.hours:.2f} h of one voice from `{self.speech.source}`, "
             f"{self.held_out.hours:.2f} h held out; units of `{Path(self.settings.tokenizer).name}`"
         )
-
-    def _teach_judges(self, real: Tensor, made: Tensor) -> Tensor:
-        seen = self._run_judges(torch.cat((real, made)))
-        halves = [[layer.chunk(2) for layer in judge] for judge in seen]
-        loss = judging_loss(
-            [[half[0] for half in judge] for judge in halves],
-            [[half[1] for half in judge] for judge in halves],
-        )
-        self.fabric.backward(loss)
-        self._judge_steps.step()
-        self._judge_steps.zero_grad()
-        return loss
-
-    def _judge(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """What the judges say, as losses of the vocoder; they learn nothing from it."""
-        self.judges.requires_grad_(False)
-        with self.fabric.autocast():
-            with torch.no_grad():
-                seen_real = self.judges(real)
-            seen_made = self.judges(made)
-        losses = {
-            "adversarial": deceiving_loss(seen_made),
-            "features": feature_distance(seen_real, seen_made),
-        }
-        self.judges.requires_grad_(True)
-        return losses
 
 
 class _Learner(nn.Module):
