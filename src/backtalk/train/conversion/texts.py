@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import zlib
 from pathlib import Path
 from random import Random
 
 from backtalk.train.conversion.teacher import Split
 from backtalk.train.minitalk.grammar import draw_dialogue
-from backtalk.train.minitalk.splits import dialogue_split
 from backtalk.train.minitalk.voices import draw_voice
 
 _WORLD_SHARE = 0.35
@@ -31,46 +31,46 @@ _SENTENCES = (
     "Why is VBG a NN so JJ?",
 )
 _KINDS = ("NN", "NNS", "JJ", "RB", "VB", "VBD", "VBG")
+_MARKS = ",.?"
 _HELD_OUT_OF = 10
 
 
 def draw_text(random: Random, split: Split) -> str:
-    """A sentence. What MiniTalk holds out, and a tenth of the words, are only in `held-out`."""
-    if random.random() < _WORLD_SHARE:
-        return _of_the_world(random, split)
-    words = _words(split)
-    drawn = [
-        random.choice(words[token.strip(",.?")]) + token[len(token.strip(",.?")) :]
-        if token.strip(",.?") in words
-        else token
-        for token in random.choice(_SENTENCES).split()
-    ]
+    """A sentence or two. A hash decides for every text which split it may be in."""
+    while True:
+        is_of_the_world = random.random() < _WORLD_SHARE
+        text = _of_the_world(random) if is_of_the_world else _of_words(random)
+        if (zlib.crc32(text.encode()) % _HELD_OUT_OF == 0) == (split == "held-out"):
+            return text
+
+
+def _of_the_world(random: Random) -> str:
+    turn = random.choice(draw_dialogue(random, draw_voice(random)).turns)
+    return random.choice((turn.question, turn.answer))
+
+
+def _of_words(random: Random) -> str:
+    words = _words()
+    drawn = []
+    for token in random.choice(_SENTENCES).split():
+        kind = token.strip(_MARKS)
+        drawn.append(
+            token.replace(kind, random.choice(words[kind])) if kind in words else token
+        )  # fmt: skip
     text = " ".join(drawn)
     return text[0].upper() + text[1:]
 
 
-def _of_the_world(random: Random, split: Split) -> str:
-    wanted = "train" if split == "train" else "test"
-    while True:
-        dialogue = draw_dialogue(random, draw_voice(random))
-        if dialogue_split(dialogue) == wanted:
-            turn = random.choice(dialogue.turns)
-            return random.choice((turn.question, turn.answer))
-
-
 @functools.cache
-def _words(split: Split) -> dict[str, tuple[str, ...]]:
+def _words() -> dict[str, tuple[str, ...]]:
     """By part of speech."""
     import hibari
 
     path = Path(hibari.__file__).parent / "assets" / "tagger.json.gz"
     tagged = json.loads(gzip.decompress(path.read_bytes()))["tagdict"]
     plain = sorted(
-        word for word in tagged if word.isascii() and word.isalpha() and word.islower()
-    )  # fmt: skip
-    mine = [
         word
-        for number, word in enumerate(plain)
-        if len(word) >= 3 and (number % _HELD_OUT_OF == 0) == (split == "held-out")
-    ]
-    return {kind: tuple(word for word in mine if tagged[word] == kind) for kind in _KINDS}
+        for word in tagged
+        if len(word) >= 3 and word.isascii() and word.isalpha() and word.islower()
+    )
+    return {kind: tuple(word for word in plain if tagged[word] == kind) for kind in _KINDS}
