@@ -7,8 +7,8 @@ Nothing is converted. The target is planned sound by sound (`target_voice.py`), 
   and the target is said with his melody.
 
 Either way the target is what hibari says, not what a converter made of it, and the two are aligned.
-The speakers so made do not say that a voice works for everybody: `voices` of the scores shows it
-for those that were never heard.
+That a voice works for these speakers does not show that it works for everybody: score it on
+recordings of others, too.
 """
 
 from __future__ import annotations
