@@ -34,9 +34,9 @@ from backtalk.llvc.config import HEADS, SAMPLE_RATE, LlvcConfig
 from backtalk.llvc.network import LlvcNetwork
 from backtalk.llvc.network_weights import voice_of
 from backtalk.models.store import ModelStore
-from backtalk.nn.least_squares_losses import deceiving_loss, feature_distance, judging_loss
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.waveform_discriminators import WaveformDiscriminators
+from backtalk.train.adversary import LEAST_SQUARES, Adversary
 from backtalk.train.conversion.conversion_scores import ConversionJudge, Ears, RealEars
 from backtalk.train.conversion.pair_files import Pairs, open_pairs
 from backtalk.train.conversion.pair_windows import Disguise, PairWindows
@@ -167,15 +167,17 @@ class LlvcTraining:
         self.judge_of_scored = ConversionJudge(ears, self.scored)
         self.mel = MelDistance(SAMPLE_RATE, _MEL_WINDOWS).to(fabric.device)
         self.network = LlvcNetwork(settings.llvc)
-        self.judges = WaveformDiscriminators(settings.judge_divisor, settings.judge_scales)
+        self.adversary = Adversary(
+            WaveformDiscriminators(settings.judge_divisor, settings.judge_scales),
+            LEAST_SQUARES,
+            settings.judge_learning_rate,
+            _BETAS,
+            fabric,
+        )
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, _BETAS, weight_decay=0.0
         )
-        self.judge_optimizer = torch.optim.AdamW(
-            self.judges.parameters(), settings.judge_learning_rate, _BETAS, weight_decay=0.0
-        )
         self._run_network, self._steps = fabric.setup(self.network, self.optimizer)
-        self._run_judges, self._judge_steps = fabric.setup(self.judges, self.judge_optimizer)
         self.average = WeightAverage(self.network, settings.average_decay)
 
     @property
@@ -183,9 +185,8 @@ class LlvcTraining:
         """Everything that the next step depends on."""
         return {
             "network": self.network,
-            "judges": self.judges,
             "optimizer": self.optimizer,
-            "judge_optimizer": self.judge_optimizer,
+            **self.adversary.parts,
             "average": self.average.model,
         }
 
@@ -203,7 +204,7 @@ class LlvcTraining:
         settings = self.settings
         share = rate_share(step, settings.steps, settings.warm_up_steps, settings.final_rate_share)
         set_rate(self.optimizer, settings.learning_rate * share)
-        set_rate(self.judge_optimizer, settings.judge_learning_rate * share)
+        self.adversary.set_rate(share)
         frames = CHUNKS[int(torch.randint(len(CHUNKS), ()))]
         self.network.set_chunk(frames)
         self.average.model.set_chunk(frames)
@@ -215,8 +216,8 @@ class LlvcTraining:
         if step >= settings.judge_from_step:
             begin = int(torch.randint(said.shape[1] - settings.judge_slice + 1, ()))
             slice_ = slice(begin, begin + settings.judge_slice)
-            found["judges"] = self._teach_judges(said[:, slice_], made[:, slice_].detach())
-            losses |= self._judge(said[:, slice_], made[:, slice_])
+            found["judges"] = self.adversary.teach(said[:, slice_], made[:, slice_].detach())
+            losses |= self.adversary.judge(said[:, slice_], made[:, slice_])
             weighted = weighted + settings.adversarial_weight * losses["adversarial"]
             weighted = weighted + settings.feature_weight * losses["features"]
         self.fabric.backward(weighted)
@@ -286,32 +287,6 @@ class LlvcTraining:
             for sound, pair in zip(sounds, self.scored, strict=True)
         ]
         return float(np.mean(distances))
-
-    def _teach_judges(self, real: Tensor, made: Tensor) -> Tensor:
-        seen = self._run_judges(torch.cat((real, made)))
-        halves = [[layer.chunk(2) for layer in judge] for judge in seen]
-        loss = judging_loss(
-            [[half[0] for half in judge] for judge in halves],
-            [[half[1] for half in judge] for judge in halves],
-        )
-        self.fabric.backward(loss)
-        self._judge_steps.step()
-        self._judge_steps.zero_grad()
-        return loss.detach()
-
-    def _judge(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """What the judges say, as losses of the network; they learn nothing from it."""
-        self.judges.requires_grad_(False)
-        with self.fabric.autocast():
-            with torch.no_grad():
-                seen_real = self.judges(real)
-            seen_made = self.judges(made)
-        losses = {
-            "adversarial": deceiving_loss(seen_made),
-            "features": feature_distance(seen_real, seen_made),
-        }
-        self.judges.requires_grad_(True)
-        return losses
 
 
 def spread_pairs(pairs: Pairs, count: int) -> list[Pair]:
