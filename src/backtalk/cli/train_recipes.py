@@ -36,13 +36,15 @@ def _help(recipe: Recipe) -> str:
         f"{recipe.summary}\n\n"
         "Stopped by Ctrl-C or killed, it goes on when the same command is run again, as if it had "
         "never been stopped. It ends with weights, model card and curves in the folder OUT.\n\n"
-        f"Example: backtalk train {recipe.name} --data minitalk --out {recipe.name}"
+        f"Example: backtalk train {recipe.name} --data {recipe.data} --out {recipe.name}"
     )
 
 
 def _command(recipe: Recipe) -> Callable[..., None]:
     def run(
-        data: Annotated[Path, typer.Option(help="MiniTalk corpus, or any folder of recordings.")],
+        data: Annotated[
+            Path, typer.Option(help="What a data command made, or any folder of recordings.")
+        ],
         out: Annotated[Path, typer.Option(help="Folder of the run; made, or gone on with.")],
         config: Annotated[
             Path | None, typer.Option(help="YAML file of settings that differ from the recipe's.")

@@ -28,11 +28,13 @@ class Recipe:
         summary: what it trains, in one line.
         module: holds `Settings`, a dataclass, and `build`, a `Build`; the YAML file lies beside it
             under the same name.
+        data: the folder it learns from, in examples.
     """
 
     name: str
     summary: str
     module: str
+    data: str = "minitalk"
 
     def read_settings(self, changes: Sequence[str] = (), file: Path | None = None) -> RunSettings:
         """The recipe's settings.

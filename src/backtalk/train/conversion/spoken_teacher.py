@@ -23,7 +23,6 @@ from backtalk.models.store import ModelStore
 from backtalk.train.conversion.melody import followed, track_pitch
 from backtalk.train.conversion.target_voice import (
     FRAME_S,
-    NAME,
     PITCH_HZ,
     Body,
     Sentence,
@@ -34,6 +33,7 @@ from backtalk.train.conversion.teacher import Pair, ShardPlan
 from backtalk.train.conversion.texts import draw_text
 from backtalk.train.conversion.timed_voice import NAME as JOE
 from backtalk.train.conversion.timed_voice import TimedVoice
+from backtalk.train.minitalk.answer_voice import NAME
 from backtalk.train.minitalk.voices import seed_of
 
 BODY = "body"

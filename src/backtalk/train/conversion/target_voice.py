@@ -8,23 +8,20 @@ melody, and by somebody with a longer throat, at exactly the same moments: sound
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from backtalk.audio.resample import resample
-from backtalk.errors import ConfigError, StageError
+from backtalk.errors import StageError
 from backtalk.llvc.config import SAMPLE_RATE
-from backtalk.train.minitalk.onnx_outputs import with_output
+from backtalk.train.minitalk.answer_voice import UNIT_S, open_hibari
 from backtalk.train.minitalk.spoken import Sound
 
-NAME = "heart"
 FRAME_S = 0.0125
 PITCH_HZ = 190.0
 """The geometric mean of the voice."""
 
 VOICED_FROM_HZ = 40.0
-_DURATIONS, _UNIT_S = "/Clip_output_0", 0.025
 _BIN_HZ, _BINS = 20.0, 601
 _HIGHEST_HARMONIC_HZ = 11_000.0
 
@@ -73,21 +70,7 @@ class TargetVoice:
     """
 
     def __init__(self) -> None:
-        import onnxruntime as ort
-        from hibari import Hibari
-
-        self._hibari = Hibari(voice=NAME)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        model = with_output(Path(self._hibari.model_path).read_bytes(), _DURATIONS)
-        try:
-            self._network = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise ConfigError(
-                f"this version of hibari-tts does not tell phoneme durations ({error}); "
-                "run: pip install 'hibari-tts==0.2.1'"
-            ) from error
+        self._hibari, self._network = open_hibari()
 
     def plan(self, text: str, pace: float) -> Sentence:
         """A sentence, `pace` times as fast as the voice's own.
@@ -101,7 +84,7 @@ class TargetVoice:
             raise StageError("tts", f"hibari has nothing to say in {text!r}")
         feeds = {"ids": np.asarray([ids], np.int64), "speed": np.asarray([pace], np.float32)}
         *spectra, pitch_hz, durations = self._network.run(None, feeds)
-        ends_s = np.cumsum(durations) * _UNIT_S
+        ends_s = np.cumsum(durations) * UNIT_S
         # Each end stands for a phoneme's id; the first and the last id are silence.
         sounds = tuple(
             Sound(symbol, float(ends_s[n]), float(ends_s[n + 1]))

@@ -7,6 +7,7 @@ network's own phoneme durations, in steps of 25 ms.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,31 @@ from backtalk.train.minitalk.spoken import Sound, Spoken, time_words
 
 NAME = "heart"
 _DURATIONS = "/Clip_output_0"
-_UNIT_S = 0.025
+UNIT_S = 0.025
+"""Phoneme durations are multiples of it."""
+
+
+def open_hibari() -> tuple[Any, Any]:
+    """The voice, and a session of its network whose last output are phoneme durations.
+
+    Raises:
+        ConfigError: hibari is of a version whose network is built otherwise.
+    """
+    import onnxruntime as ort
+    from hibari import Hibari
+
+    hibari = Hibari(voice=NAME)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    model = with_output(Path(hibari.model_path).read_bytes(), _DURATIONS)
+    try:
+        return hibari, ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ConfigError(
+            f"this version of hibari-tts does not tell phoneme durations ({error}); "
+            "run: pip install 'hibari-tts==0.2.1'"
+        ) from error
 
 
 class AnswerVoice:
@@ -30,21 +55,7 @@ class AnswerVoice:
     sample_rate = HibariTts.sample_rate
 
     def __init__(self) -> None:
-        import onnxruntime as ort
-        from hibari import Hibari
-
-        self._hibari = Hibari(voice=NAME)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        model = with_output(Path(self._hibari.model_path).read_bytes(), _DURATIONS)
-        try:
-            self._network = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise ConfigError(
-                f"this version of hibari-tts does not tell phoneme durations ({error}); "
-                "run: pip install 'hibari-tts==0.2.1'"
-            ) from error
+        self._hibari, self._network = open_hibari()
 
     def speak(self, text: str, seed: int) -> Spoken:
         """One sentence.
@@ -65,7 +76,7 @@ class AnswerVoice:
         *spectra, durations = self._network.run(None, feeds)
         pcm = dsp.synth(*(part[0] for part in spectra), np.random.default_rng(seed))
         known = [symbol for symbol in phonemes if symbol in self._hibari.vocab]
-        ends_s = np.cumsum(durations) * _UNIT_S
+        ends_s = np.cumsum(durations) * UNIT_S
         # Each end stands for a phoneme's id; the first and the last id are silence.
         sounds = [
             Sound(symbol, float(ends_s[n]), float(ends_s[n + 1])) for n, symbol in enumerate(known)

@@ -14,6 +14,7 @@ _ALL = (
         "llvc",
         "A voice for live conversion: anybody to one voice, 3 to 14 ms late, on a CPU.",
         "backtalk.train.recipes.llvc",
+        data="pairs",
     ),
     Recipe(
         "csm-mini",
