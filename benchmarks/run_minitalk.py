@@ -20,9 +20,9 @@ import jiwer
 
 from backtalk.audio.resample import resample
 from backtalk.cascade.whisper_asr import WhisperAsr
-from backtalk.eval.spoken_words import spoken_words
 from backtalk.machine import describe_machine
 from backtalk.models.store import ModelStore
+from backtalk.scorers.spoken_words import spoken_words
 from backtalk.train.minitalk.answer_voice import NAME as ANSWER_VOICE
 from backtalk.train.minitalk.corpus import Corpus
 from backtalk.train.minitalk.generate import Generated, generate

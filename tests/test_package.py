@@ -22,6 +22,8 @@ ORDER = [
     "audio",
     "stream",
     "models",
+    "scorers",
+    "watermark",
     "nn",
     "codecs",
     "session",
@@ -35,7 +37,7 @@ ORDER = [
     "cli",
 ]
 SHARED = {"backtalk.errors", "backtalk.latency.record", "backtalk.stream.cancel"}
-BESIDE_CLI = {"bench", "eval", "talk", "echo", "machine", "__main__", "__init__"}
+BESIDE_CLI = {"bench", "eval", "talk", "live_conversion", "echo", "machine", "__main__", "__init__"}
 
 
 def folder_of(module: str) -> str:

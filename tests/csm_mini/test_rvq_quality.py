@@ -23,9 +23,9 @@ from backtalk.cli.bench_rvq import rvq  # noqa: E402
 from backtalk.codecs.mimi.random_mimi import random_mimi  # noqa: E402
 from backtalk.errors import ConfigError  # noqa: E402
 from backtalk.eval import judges  # noqa: E402
-from backtalk.eval.dnsmos import SpeechQuality  # noqa: E402
 from backtalk.eval.judges import Judgement  # noqa: E402
 from backtalk.eval.replies import Reply  # noqa: E402
+from backtalk.scorers.dnsmos import SpeechQuality  # noqa: E402
 from backtalk.train.minitalk.corpus import Corpus, begin_corpus  # noqa: E402
 from backtalk.train.minitalk.plan import MiniTalkSettings  # noqa: E402
 from csm_mini.small_csm import (  # noqa: E402

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from backtalk.eval.answers import is_right
-from backtalk.eval.spoken_words import spoken_words
+from backtalk.scorers.spoken_words import spoken_words
 from backtalk.train.minitalk.grammar import draw_dialogue
 
 

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from backtalk.eval.dnsmos import SpeechQuality
 from backtalk.eval.judges import Judgement
 from backtalk.eval.replies import Reply
 from backtalk.eval.report import Evaluated, eval_table
 from backtalk.eval.scores import reply_wer, score, share_of
+from backtalk.scorers.dnsmos import SpeechQuality
 from backtalk.train.minitalk.grammar import sum_turn
 from backtalk.train.minitalk.shard_file import SpokenTurn, Utterance
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from backtalk.errors import ConfigError
-from backtalk.eval.spoken_words import spoken_words
 from backtalk.models.store import ModelStore
+from backtalk.scorers.spoken_words import spoken_words
 from backtalk.train.minitalk.answer_voice import AnswerVoice
 from backtalk.train.minitalk.grammar import draw_dialogue
 from backtalk.train.minitalk.make_shard import make_shard

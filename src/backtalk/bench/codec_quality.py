@@ -17,12 +17,12 @@ import numpy as np
 
 from backtalk.audio.resample import resample
 from backtalk.errors import ConfigError, ModelError
-from backtalk.eval.dnsmos import Dnsmos
 from backtalk.eval.judges import HEARING_RATE, RECOGNISER
-from backtalk.eval.speaker_encoder import SpeakerEncoder, similarity
-from backtalk.eval.spoken_words import spoken_words
 from backtalk.latency.percentiles import percentiles
 from backtalk.models.store import ModelStore
+from backtalk.scorers.dnsmos import Dnsmos
+from backtalk.scorers.speaker_encoder import SpeakerEncoder, similarity
+from backtalk.scorers.spoken_words import spoken_words
 from backtalk.train.minitalk.corpus import Corpus
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backtalk.eval.spoken_words import NUMBER_WORDS, spoken_words
+from backtalk.scorers.spoken_words import NUMBER_WORDS, spoken_words
 
 
 def is_right(heard: str, key: str) -> bool:

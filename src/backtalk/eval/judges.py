@@ -10,10 +10,10 @@ import numpy as np
 from backtalk.audio.resample import resample
 from backtalk.cascade.protocols import Asr
 from backtalk.eval.answers import is_right
-from backtalk.eval.dnsmos import Dnsmos, SpeechQuality
 from backtalk.eval.replies import Reply
-from backtalk.eval.speaker_encoder import SpeakerEncoder, similarity, unit
 from backtalk.models.store import ModelStore
+from backtalk.scorers.dnsmos import Dnsmos, SpeechQuality
+from backtalk.scorers.speaker_encoder import SpeakerEncoder, similarity, unit
 
 HEARING_RATE = 16_000
 RECOGNISER = "whisper-base"

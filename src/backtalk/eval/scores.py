@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from backtalk.eval.judges import Judgement
-from backtalk.eval.spoken_words import spoken_words
 from backtalk.latency.percentiles import Percentiles, percentiles
+from backtalk.scorers.spoken_words import spoken_words
 
 _Z95 = 1.959964
 

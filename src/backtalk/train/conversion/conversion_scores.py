@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from backtalk.eval.dnsmos import Dnsmos
-from backtalk.eval.speaker_encoder import SpeakerEncoder, similarity, unit
-from backtalk.eval.spoken_words import spoken_words
 from backtalk.models.store import ModelStore
+from backtalk.scorers.dnsmos import Dnsmos
+from backtalk.scorers.speaker_encoder import SpeakerEncoder, similarity, unit
+from backtalk.scorers.spoken_words import spoken_words
 from backtalk.train.conversion.teacher import Pair
 
 _RECOGNISER = "whisper-base"

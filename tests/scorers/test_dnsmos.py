@@ -13,8 +13,8 @@ import pytest
 
 from backtalk.audio.files import read_audio
 from backtalk.errors import ModelError
-from backtalk.eval.dnsmos import Dnsmos
 from backtalk.models.store import ModelStore
+from backtalk.scorers.dnsmos import Dnsmos
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = [

@@ -17,7 +17,7 @@ from backtalk.errors import ModelError
 from backtalk.models.store import ModelStore
 
 pytest.importorskip("torch")
-from backtalk.eval.speaker_encoder import SpeakerEncoder, partial_mels, similarity
+from backtalk.scorers.speaker_encoder import SpeakerEncoder, partial_mels, similarity
 
 ROOT = Path(__file__).parents[2]
 QUESTION = ROOT / "benchmarks/questions/plain/34-what-should-i-wear-when-it-rains.flac"

@@ -1,0 +1,1 @@
+"""Who hears how good speech is: DNSMOS, a speaker encoder, and words as they are spoken."""
