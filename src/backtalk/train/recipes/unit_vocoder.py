@@ -22,6 +22,7 @@ from backtalk.codecs.unit_vocoder.unit_vocoder_model import UnitVocoderModel
 from backtalk.codecs.units.unit_tokenizer import UnitTokenizer
 from backtalk.codecs.units.units_file import load_unit_tokenizer
 from backtalk.errors import ConfigError
+from backtalk.models.miniatures import miniature_path
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.waveform_discriminators import WaveformDiscriminators
 from backtalk.train.adversary import LEAST_SQUARES, Adversary
@@ -44,7 +45,7 @@ class Settings(RunSettings):
     """The values and their meaning are in `unit_vocoder.yaml`.
 
     Attributes:
-        tokenizer: path of a file that the recipe `units` wrote.
+        tokenizer: path of a file that the recipe `units` wrote; the shipped one if empty.
         hours: of speech, at most.
         batch_size: pieces per step and device.
         rates, rate_kernels, block_kernels, dilations: numbers with commas.
@@ -78,6 +79,11 @@ class Settings(RunSettings):
     clip_norm: float
     average_decay: float
 
+    @property
+    def tokenizer_path(self) -> Path:
+        """Of the file that is used."""
+        return Path(self.tokenizer) if self.tokenizer else miniature_path("units")
+
     def vocoder(self, units: int) -> UnitVocoderConfig:
         """The sizes of the model, for so many units."""
         return UnitVocoderConfig(
@@ -105,7 +111,7 @@ class Settings(RunSettings):
 
 def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> UnitVocoderInTraining:
     """A new model in training; encodes all speech first, unless that was done."""
-    tokenizer = load_unit_tokenizer(settings.tokenizer)
+    tokenizer = load_unit_tokenizer(settings.tokenizer_path)
     if fabric.is_global_zero:  # the first device encodes, the others find it done
         _open(settings, data, out, tokenizer)
     fabric.barrier()
@@ -239,7 +245,7 @@ class UnitVocoderInTraining:
         """Where the speech is from and how much there is."""
         return (
             f"{self.speech.hours:.2f} h of one voice from `{self.speech.source}`, "
-            f"{self.held_out.hours:.2f} h held out; units of `{Path(self.settings.tokenizer).name}`"
+            f"{self.held_out.hours:.2f} h held out; units of `{self.settings.tokenizer_path.name}`"
         )
 
 
