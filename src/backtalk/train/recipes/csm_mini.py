@@ -24,6 +24,7 @@ from backtalk.csm.new_csm import new_csm
 from backtalk.csm.save import csm_tensors
 from backtalk.models.disk import sha256_of
 from backtalk.models.miniatures import miniature_path
+from backtalk.train.descend import descend
 from backtalk.train.learning_rate import rate_share, set_rate
 from backtalk.train.minitalk.corpus import Corpus
 from backtalk.train.seeding import step_random
@@ -166,18 +167,12 @@ class CsmMini:
         share = rate_share(step, settings.steps, settings.warm_up_steps, settings.final_rate_share)
         set_rate(self.optimizer, settings.learning_rate * share)
         losses: CodebookLosses = self._run(batch["frames"], batch["depths"], settings.later_share)
-        self.fabric.backward(losses.first + losses.later)
-        gradient = self.fabric.clip_gradients(
-            self._run,
-            self._steps,
-            max_norm=settings.clip_norm,
-            error_if_nonfinite=False,  # the harness looks at the losses
+        gradient = descend(
+            self.fabric, self._run, self._steps, losses.first + losses.later, settings.clip_norm
         )
-        self._steps.step()
-        self._steps.zero_grad()
         self.average.update(self.csm.model)
         found = {"first": losses.first.detach(), "later": losses.later.detach()}
-        return found | ({} if gradient is None else {"gradient": gradient.detach()})
+        return found | gradient
 
     @torch.no_grad()
     def score(self) -> Mapping[str, float]:

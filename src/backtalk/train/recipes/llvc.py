@@ -42,6 +42,7 @@ from backtalk.train.conversion.pair_files import Pairs, open_pairs
 from backtalk.train.conversion.pair_windows import Disguise, PairWindows
 from backtalk.train.conversion.sample_files import write_samples
 from backtalk.train.conversion.teacher import Pair
+from backtalk.train.descend import descend
 from backtalk.train.learning_rate import rate_share, set_rate
 from backtalk.train.seeding import step_random
 from backtalk.train.training import Batch, RunSettings, Stateful
@@ -220,18 +221,12 @@ class LlvcTraining:
             losses |= self.adversary.judge(said[:, slice_], made[:, slice_])
             weighted = weighted + settings.adversarial_weight * losses["adversarial"]
             weighted = weighted + settings.feature_weight * losses["features"]
-        self.fabric.backward(weighted)
-        gradient = self.fabric.clip_gradients(
-            self._run_network,
-            self._steps,
-            max_norm=settings.clip_norm,
-            error_if_nonfinite=False,  # the harness looks at the losses
+        gradient = descend(
+            self.fabric, self._run_network, self._steps, weighted, settings.clip_norm
         )
-        self._steps.step()
-        self._steps.zero_grad()
         self.average.update(self.network)
         found |= {name: loss.detach() for name, loss in losses.items()}
-        return found | ({} if gradient is None else {"gradient": gradient.detach()})
+        return found | gradient
 
     @torch.no_grad()
     def score(self) -> Mapping[str, float]:

@@ -25,6 +25,7 @@ from backtalk.models.store import ModelStore
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.stft_discriminator import MultiScaleDiscriminator
 from backtalk.train.adversary import HINGE, Adversary
+from backtalk.train.descend import descend
 from backtalk.train.learning_rate import rate_share, set_rate
 from backtalk.train.mimi_in_training import MimiInTraining, Remade, meaning_loss
 from backtalk.train.seeding import step_random
@@ -201,18 +202,13 @@ class MimiMini:
             losses |= self.adversary.judge(real, made)
         weights = settings.loss_weights
         weighted = [weights[name] * loss for name, loss in losses.items()]
-        self.fabric.backward(torch.stack(weighted).sum())
-        gradient = self.fabric.clip_gradients(
-            self._run_codec,
-            self._codec_steps,
-            max_norm=settings.clip_norm,
-            error_if_nonfinite=False,  # the harness looks at the losses
+        loss = torch.stack(weighted).sum()
+        gradient = descend(
+            self.fabric, self._run_codec, self._codec_steps, loss, settings.clip_norm
         )
-        self._codec_steps.step()
-        self._codec_steps.zero_grad()
         self.average.update(self.codec.model)
         found = {name: loss.detach() for name, loss in {**losses, **values}.items()}
-        return found | ({} if gradient is None else {"gradient": gradient.detach()})
+        return found | gradient
 
     @torch.no_grad()
     def score(self) -> Mapping[str, float]:

@@ -26,6 +26,7 @@ from backtalk.models.miniatures import miniature_path
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.waveform_discriminators import WaveformDiscriminators
 from backtalk.train.adversary import LEAST_SQUARES, Adversary
+from backtalk.train.descend import descend
 from backtalk.train.learning_rate import rate_share, set_rate
 from backtalk.train.seeding import step_random
 from backtalk.train.training import Batch, RunSettings, Stateful
@@ -197,18 +198,13 @@ class UnitVocoderInTraining:
             losses |= self.adversary.judge(pcm, made)
         weights = settings.loss_weights
         weighted = [weights[name] * loss for name, loss in losses.items()]
-        self.fabric.backward(torch.stack(weighted).sum())
-        gradient = self.fabric.clip_gradients(
-            self._run_vocoder,
-            self._vocoder_steps,
-            max_norm=settings.clip_norm,
-            error_if_nonfinite=False,  # the harness looks at the losses
+        loss = torch.stack(weighted).sum()
+        gradient = descend(
+            self.fabric, self._run_vocoder, self._vocoder_steps, loss, settings.clip_norm
         )
-        self._vocoder_steps.step()
-        self._vocoder_steps.zero_grad()
         self.average.update(self.vocoder.model)
         found = {name: loss.detach() for name, loss in {**losses, **values}.items()}
-        return found | ({} if gradient is None else {"gradient": gradient.detach()})
+        return found | gradient
 
     @torch.no_grad()
     def score(self) -> Mapping[str, float]:
