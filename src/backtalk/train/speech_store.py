@@ -6,7 +6,6 @@ speech.json                                   their rate, source and lengths
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from backtalk.audio.resample import resample
-from backtalk.models.disk import is_disk_full
-from backtalk.train.minitalk.corpus import write_whole
+from backtalk.train.made_once import made_once
 from backtalk.train.recordings import Recording, recordings
 from backtalk.train.training_error import TrainingError
 
@@ -58,24 +56,16 @@ def open_speech(data: Path, folder: Path, sample_rate: int, hours: float) -> tup
         BacktalkError: a recording is damaged.
     """
     wanted = {"data": str(data.resolve()), "sample_rate": sample_rate, "hours": hours}
-    index = folder / INDEX
-    table = _read_index(index)
-    if table is None or table["wanted"] != wanted:
-        try:
-            lengths = {
-                "train": _decode(folder, "train", recordings(data, held_out=False), wanted),
-                "held-out": _decode(folder, "held-out", recordings(data, held_out=True), wanted),
-            }
-            write_whole(index, json.dumps({"wanted": wanted, "lengths": lengths}) + "\n")
-        except OSError as error:
-            reason = "disk full" if is_disk_full(error) else error.strerror or str(error)
-            raise TrainingError(
-                f"cannot write the decoded speech to {folder} ({reason}); make room, or give "
-                "another --out or fewer hours"
-            ) from error
-        table = {"lengths": lengths}
+
+    def decode() -> dict[str, list[int]]:
+        return {
+            "train": _decode(folder, "train", recordings(data, held_out=False), wanted),
+            "held-out": _decode(folder, "held-out", recordings(data, held_out=True), wanted),
+        }
+
+    lengths = made_once(folder / INDEX, wanted, decode, "decoded speech")
     learned, held_out = (
-        _open(folder, split, table["lengths"][split], sample_rate, data.name)
+        _open(folder, split, lengths[split], sample_rate, data.name)
         for split in ("train", "held-out")
     )
     return learned, held_out
@@ -112,14 +102,6 @@ def _open(folder: Path, split: str, lengths: list[int], sample_rate: int, source
             f"{path} is missing or cut short; delete {folder / INDEX} to decode anew"
         )
     return Speech(np.memmap(path, "<i2", mode="r"), starts, sample_rate, source)
-
-
-def _read_index(path: Path) -> dict[str, Any] | None:
-    try:
-        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return table if {"wanted", "lengths"} <= set(table) else None
-    except (OSError, ValueError, TypeError):
-        return None  # none yet, or cut short: it is made anew
 
 
 def _path(folder: Path, split: str) -> Path:

@@ -8,11 +8,9 @@ unit-speech.json                                        what they are of, and le
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +18,7 @@ from backtalk.audio.resample import resample
 from backtalk.codecs.unit_vocoder.unit_vocoder_model import NOTHING
 from backtalk.codecs.units.runs import to_runs
 from backtalk.codecs.units.unit_tokenizer import UnitTokenizer
-from backtalk.models.disk import is_disk_full
-from backtalk.train.minitalk.corpus import write_whole
+from backtalk.train.made_once import made_once
 from backtalk.train.recordings import Recording, recordings
 from backtalk.train.training_error import TrainingError
 
@@ -128,27 +125,20 @@ def open_unit_speech(
         "least_units": least_units,
         "tokenizer": _fingerprint(tokenizer),
     }
-    index = folder / INDEX
-    table = _read_index(index)
-    if table is None or table["wanted"] != wanted:
+
+    def encode() -> dict[str, list[int]]:
         lengths = {}
-        try:
-            for split, most_hours in (("train", hours), ("held-out", HELD_OUT_HOURS)):
-                found = recordings(data, held_out=split == "held-out")
-                most = int(most_hours * 3600 * tokenizer.unit_rate)
-                lengths[split] = _encode(folder, split, found, tokenizer, least_units, most)
-                if not lengths[split]:
-                    raise TrainingError(f"{data} holds no speech for {split}; give another folder")
-            write_whole(index, json.dumps({"wanted": wanted, "lengths": lengths}) + "\n")
-        except OSError as error:
-            reason = "disk full" if is_disk_full(error) else error.strerror or str(error)
-            raise TrainingError(
-                f"cannot write the encoded speech to {folder} ({reason}); make room, or give "
-                "another --out or fewer hours"
-            ) from error
-        table = {"lengths": lengths}
+        for split, most_hours in (("train", hours), ("held-out", HELD_OUT_HOURS)):
+            found = recordings(data, held_out=split == "held-out")
+            most = int(most_hours * 3600 * tokenizer.unit_rate)
+            lengths[split] = _encode(folder, split, found, tokenizer, least_units, most)
+            if not lengths[split]:
+                raise TrainingError(f"{data} holds no speech for {split}; give another folder")
+        return lengths
+
+    lengths = made_once(folder / INDEX, wanted, encode, "encoded speech")
     learned, held_out = (
-        _open(folder, split, table["lengths"][split], tokenizer, data.name)
+        _open(folder, split, lengths[split], tokenizer, data.name)
         for split in ("train", "held-out")
     )
     return learned, held_out
@@ -213,14 +203,6 @@ def _fingerprint(tokenizer: UnitTokenizer) -> str:
     for tensor in (clusters.centroids, clusters.mean, clusters.deviation):
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _read_index(path: Path) -> dict[str, Any] | None:
-    try:
-        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return table if {"wanted", "lengths"} <= set(table) else None
-    except (OSError, ValueError, TypeError):
-        return None  # none yet, or cut short: it is made anew
 
 
 def _paths(folder: Path, split: str) -> tuple[Path, Path]:
