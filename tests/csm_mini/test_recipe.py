@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from backtalk.train.recipes.table import RECIPES  # noqa: E402
 from backtalk.train.shipped_weights import SIZE_LIMIT_BYTES, check_size  # noqa: E402
 from backtalk.train.training_error import TrainingError  # noqa: E402
 from csm_mini.small_csm import write_codec  # noqa: E402
+from killed_run import Watching  # noqa: E402
 from train.fake_shards import make_fake  # noqa: E402
 
 RECIPE = RECIPES["csm-mini"]
@@ -37,18 +37,6 @@ SMALL = (
     *("codebooks=3", "batch_size=2", "positions=160", "hours=0.01", "steps=8", "log_every=1"),
     *("score_every=8", "checkpoint_every=3", "workers=0", "warm_up_steps=2"),
 )
-
-
-class Watching:
-    def __init__(self, killed_at: int = -1) -> None:
-        self.killed_at = killed_at
-
-    def begin(self, first_step: int, steps: int) -> None:
-        self.first_step = first_step
-
-    def stepped(self, step: int, values: Mapping[str, float]) -> None:
-        if step == self.killed_at:
-            raise InterruptedError
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from backtalk.train.losses_file import read_losses  # noqa: E402
 from backtalk.train.recipes import llvc  # noqa: E402
 from backtalk.train.recipes.table import RECIPES  # noqa: E402
 from backtalk.train.shipped_weights import SIZE_LIMIT_BYTES  # noqa: E402
+from killed_run import Watching  # noqa: E402
 from train_llvc.tone_pairs import TonalEars, make_tones, tone  # noqa: E402
 
 RECIPE = RECIPES["llvc"]
@@ -36,18 +36,6 @@ SMALL = (
     *("steps=8", "log_every=1", "score_every=8", "checkpoint_every=3", "workers=0"),
     *("warm_up_steps=2",),
 )
-
-
-class Watching:
-    def __init__(self, killed_at: int = -1) -> None:
-        self.killed_at = killed_at
-
-    def begin(self, first_step: int, steps: int) -> None:
-        self.first_step = first_step
-
-    def stepped(self, step: int, values: Mapping[str, float]) -> None:
-        if step == self.killed_at:
-            raise InterruptedError
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from backtalk.train.losses_file import read_losses  # noqa: E402
 from backtalk.train.recipes import mimi_mini  # noqa: E402
 from backtalk.train.recipes.table import RECIPES  # noqa: E402
 from backtalk.train.shipped_weights import SIZE_LIMIT_BYTES, check_size  # noqa: E402
+from killed_run import Watching  # noqa: E402
 
 RECIPE = RECIPES["mimi-mini"]
 RATE = 24_000
@@ -44,18 +44,6 @@ class FakeTeacher:
     def states(self, pcm: np.ndarray) -> np.ndarray:
         frames = pcm.reshape(len(pcm), -1, self.width, 1920 // self.width)
         return np.abs(frames).mean(-1).astype(np.float32) + 0.01
-
-
-class Watching:
-    def __init__(self, killed_at: int = -1) -> None:
-        self.killed_at = killed_at
-
-    def begin(self, first_step: int, steps: int) -> None:
-        self.first_step = first_step
-
-    def stepped(self, step: int, values: Mapping[str, float]) -> None:
-        if step == self.killed_at:
-            raise InterruptedError
 
 
 @pytest.fixture(scope="module")

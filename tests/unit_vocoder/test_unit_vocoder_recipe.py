@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from backtalk.train.recipes import unit_vocoder  # noqa: E402
 from backtalk.train.recipes.table import RECIPES  # noqa: E402
 from backtalk.train.shipped_weights import SIZE_LIMIT_BYTES, check_size  # noqa: E402
 from backtalk.train.unit_speech import open_unit_speech  # noqa: E402
+from killed_run import Watching  # noqa: E402
 from units.fake_encoder import fake_tokenizer  # noqa: E402
 
 RECIPE = RECIPES["unit-vocoder"]
@@ -41,18 +41,6 @@ SMALL = (
     *("judge_from_step=5", "steps=8"),
     *("log_every=1", "checkpoint_every=3", "warm_up_steps=2", "rates=8,5", "dilations=1,1"),
 )
-
-
-class Watching:
-    def __init__(self, killed_at: int = -1) -> None:
-        self.killed_at = killed_at
-
-    def begin(self, first_step: int, steps: int) -> None:
-        self.first_step = first_step
-
-    def stepped(self, step: int, values: Mapping[str, float]) -> None:
-        if step == self.killed_at:
-            raise InterruptedError
 
 
 @pytest.fixture(autouse=True)

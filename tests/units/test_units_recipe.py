@@ -21,6 +21,7 @@ from backtalk.train.losses_file import read_losses  # noqa: E402
 from backtalk.train.recipes import units  # noqa: E402
 from backtalk.train.recipes.table import RECIPES  # noqa: E402
 from backtalk.train.unit_purity import purity  # noqa: E402
+from killed_run import Watching  # noqa: E402
 from units.fake_encoder import FakeEncoder, noise  # noqa: E402
 
 RECIPE = RECIPES["units"]
@@ -28,18 +29,6 @@ SMALL = (
     *("encoder=fake", "layer=1", "block=4", "before=3", "after=2", "cardinality=8", "hours=0.01"),
     *("steps=6", "checkpoint_every=2"),
 )
-
-
-class Watching:
-    def __init__(self, killed_at: int = -1) -> None:
-        self.killed_at = killed_at
-
-    def begin(self, first_step: int, steps: int) -> None:
-        self.first_step = first_step
-
-    def stepped(self, step: int, values: object) -> None:
-        if step == self.killed_at:
-            raise InterruptedError
 
 
 @pytest.fixture(autouse=True)
