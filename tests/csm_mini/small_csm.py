@@ -10,7 +10,6 @@ from backtalk.codecs.mimi.config import MimiConfig
 from backtalk.csm.characters import CHARACTERS, CharacterTokenizer
 from backtalk.csm.config import CsmConfig, TransformerSize
 from backtalk.csm.miniature_file import Miniature
-from backtalk.models.disk import sha256_of
 from backtalk.train.spoken_codes import SpokenCodes
 
 TOKENS = CharacterTokenizer()
@@ -48,17 +47,19 @@ def spoken_codes(texts: list[str], config: CsmConfig, frames: int, seed: int = 0
 
 
 def write_codec(path: Path, seed: int = 0) -> str:
-    """A file of random weights; returns its hash."""
+    """A file of random weights; returns the hash of its codes."""
     from safetensors.torch import save_file
 
+    from backtalk.codecs.mimi.codes_identity import codes_sha256
+    from backtalk.codecs.mimi.load import load_mimi
     from backtalk.codecs.mimi.random_mimi import random_mimi_tensors
     from backtalk.codecs.mimi.sizes_in_file import sizes_metadata
 
     save_file(random_mimi_tensors(seed, CODEC), path, sizes_metadata(CODEC))
-    return sha256_of(path)
+    return codes_sha256(load_mimi(path))
 
 
-def write_csm(path: Path, config: CsmConfig, codec_sha256: str) -> Miniature:
+def write_csm(path: Path, config: CsmConfig, codes_sha256: str) -> Miniature:
     """A file that has learned nothing; returns what it says of itself."""
     import torch
     from safetensors.torch import save_file
@@ -68,6 +69,6 @@ def write_csm(path: Path, config: CsmConfig, codec_sha256: str) -> Miniature:
     from backtalk.csm.save import csm_tensors
 
     torch.manual_seed(0)
-    miniature = Miniature(config, CHARACTERS, codec_sha256)
+    miniature = Miniature(config, CHARACTERS, codes_sha256)
     save_file(csm_tensors(new_csm(config)), path, miniature_metadata(miniature))
     return miniature

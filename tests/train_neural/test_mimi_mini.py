@@ -15,6 +15,7 @@ pytest.importorskip("lightning_fabric")
 from safetensors.torch import load_file  # noqa: E402
 
 from backtalk.audio.files import write_wav  # noqa: E402
+from backtalk.codecs.mimi.codes_identity import codes_sha256  # noqa: E402
 from backtalk.codecs.mimi.load import load_mimi  # noqa: E402
 from backtalk.codecs.mimi.mimi_codec import MimiCodec  # noqa: E402
 from backtalk.stream.check import check_schedules  # noqa: E402
@@ -30,7 +31,14 @@ RATE = 24_000
 SMALL = (
     *("channels=4", "width=16", "layers=1", "heads=2", "hidden=32", "codebook_dim=8"),
     *("cardinality=16", "codebooks=4", "batch_size=2", "window_frames=4", "hours=0.01"),
-    *("judge_filters=2", "judge_from_step=5", "judged=1", "quantize_from_step=3", "steps=8"),
+    *(
+        "judge_filters=2",
+        "judge_from_step=5",
+        "judge_batch_size=1",
+        "judge_frames=2",
+        "quantize_from_step=3",
+        "steps=8",
+    ),
     *("log_every=1", "window=8"),
     *("score_every=8", "checkpoint_every=3", "workers=0", "warm_up_steps=2"),
 )
@@ -85,7 +93,8 @@ def test_every_loss_is_in_the_curves_from_its_step_on(whole: Path) -> None:
     assert lines[2]["commitment"] == 0
     assert lines[3]["commitment"] > 0
     assert "adversarial" not in lines[4]
-    assert {"adversarial", "features", "judges"} <= lines[5].keys()
+    assert {"mel", "adversarial", "features", "judges"} <= lines[5].keys()
+    assert not {"meaning", "commitment"} & lines[5].keys()
     assert {"score/mel_1", "score/mel_2", "score/mel_4", "score/codes_in_use"} <= lines[7].keys()
 
 
@@ -132,11 +141,25 @@ def test_what_is_exported_loads_with_its_sizes_and_streams(whole: Path) -> None:
     np.testing.assert_allclose(sound, offline, atol=1e-4 * np.abs(offline).max())
 
 
+def test_in_the_second_stage_codes_stand_still_and_sound_does_not(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fake_teacher(monkeypatch)
+    models = []
+    for steps in (6, 8):
+        run(data, tmp_path / str(steps), Watching(), f"steps={steps}", precision="32-true")
+        models.append(load_mimi(tmp_path / str(steps) / "model.safetensors"))
+    before, after = models
+    assert codes_sha256(before) == codes_sha256(after)
+    assert not torch.equal(before.decoder.upsample.taps, after.decoder.upsample.taps)
+
+
 def test_a_few_more_steps_bring_the_sound_nearer(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_fake_teacher(monkeypatch)
     changes = ("steps=60", "judge_from_step=1000", "quantize_from_step=30", "learning_rate=0.003")
+    changes += ("learning_rate_steps=60",)
     run(data, tmp_path, Watching(), *changes, "score_every=60", precision="32-true")
     mel = [line["mel"] for line in read_losses(tmp_path)]
     assert np.mean(mel[-5:]) < 0.75 * np.mean(mel[:5])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from backtalk.codecs.mimi.codes_identity import codes_sha256
 from backtalk.codecs.mimi.load import load_mimi, mimi_from_tensors
 from backtalk.codecs.mimi.mimi_model import MimiModel
 from backtalk.codecs.mimi.random_mimi import random_mimi
@@ -22,7 +23,6 @@ from backtalk.csm.model import CsmModel
 from backtalk.csm.prompt import TextTokens
 from backtalk.csm.tokenizer import CsmTokenizer, StandInTokenizer
 from backtalk.errors import ModelError
-from backtalk.models.disk import sha256_of
 from backtalk.models.miniatures import miniature_path
 from backtalk.models.store import ModelStore
 from backtalk.nn.linear import WeightFormat
@@ -96,10 +96,10 @@ def _folder(store: ModelStore) -> Path:
 def _mimi_of(miniature: Miniature, model: Path, codec: str | None) -> MimiModel:
     path = Path(codec) if codec is not None else miniature_path("mimi-mini")
     mimi = load_mimi(path)
-    if sha256_of(path) != miniature.codec_sha256:
+    if codes_sha256(mimi) != miniature.codes_sha256:
         raise ModelError(
             f"{model} speaks the codes of another codec than {path}; give the mimi-mini that it "
-            f"was trained with (sha256 {miniature.codec_sha256[:12]}...)"
+            f"was trained with (codes {miniature.codes_sha256[:12]}...)"
         )
     return mimi
 

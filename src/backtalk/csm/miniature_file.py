@@ -1,7 +1,7 @@
 """What a miniature's file says of itself, as metadata: sizes, characters, and the codec it speaks.
 
-Codes mean nothing without the codec that they were learnt from, so a miniature names it by its
-hash.
+Codes mean nothing without the codec that they were learnt from, so a miniature names it by the
+hash of what makes them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Miniature:
 
     Attributes:
         characters: see `CharacterTokenizer`.
-        codec_sha256: of the file of its Mimi.
+        codes_sha256: of its Mimi; see `codecs.mimi.codes_identity`.
     """
 
     config: CsmConfig
     characters: str
-    codec_sha256: str
+    codes_sha256: str
 
 
 def miniature_metadata(miniature: Miniature) -> dict[str, str]:

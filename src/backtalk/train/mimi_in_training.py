@@ -57,6 +57,13 @@ class MimiInTraining(nn.Module):
         self.semantic.begin(self.model.quantizer.semantic, vectors)
         self.acoustic.begin(self.model.quantizer.acoustic, vectors)
 
+    def freeze_codes(self) -> None:
+        """From now on only the decoder learns, and codes mean what they mean."""
+        self.model.encoder.requires_grad_(False)  # and with it the quantizer
+        self.to_meaning.requires_grad_(False)
+        self.semantic.eval()
+        self.acoustic.eval()
+
     def forward(
         self,
         pcm: Tensor,

@@ -64,17 +64,17 @@ class CodeStore:
         corpus: complete or not; shards that are missing are left out.
         folder: of the files; made.
         codec: gives the codes.
-        codec_sha256: of its file.
+        codes_sha256: of the codec; see `codecs.mimi.codes_identity`.
         codebooks: codes per frame.
     """
 
     def __init__(
-        self, corpus: Corpus, folder: Path, codec: MimiModel, codec_sha256: str, codebooks: int
+        self, corpus: Corpus, folder: Path, codec: MimiModel, codes_sha256: str, codebooks: int
     ) -> None:
         self._corpus, self._folder = corpus, folder
         self._codec, self._codebooks = codec, codebooks
         self._made_from = {
-            "codec_sha256": codec_sha256,
+            "codec": codes_sha256,
             "codebooks": codebooks,
             "corpus": {**corpus.settings.as_dict(), "texts": corpus.made_with.get("texts")},
         }

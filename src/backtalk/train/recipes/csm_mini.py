@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from backtalk.codecs.mimi.codes_identity import codes_sha256
 from backtalk.codecs.mimi.load import load_mimi
 from backtalk.csm.characters import CHARACTERS, CharacterTokenizer
 from backtalk.csm.config import CsmConfig, TransformerSize
@@ -22,7 +23,6 @@ from backtalk.csm.miniature_file import Miniature, miniature_metadata
 from backtalk.csm.model import CsmModel
 from backtalk.csm.new_csm import new_csm
 from backtalk.csm.save import csm_tensors
-from backtalk.models.disk import sha256_of
 from backtalk.models.miniatures import miniature_path
 from backtalk.train.descend import descend
 from backtalk.train.learning_rate import rate_share, set_rate
@@ -105,7 +105,7 @@ def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> CsmMini:
     """A new model in training; the speech is encoded the first time."""
     path = Path(settings.codec) if settings.codec else miniature_path("mimi-mini")
     codec = load_mimi(path).to(fabric.device)
-    sha256 = sha256_of(path)
+    sha256 = codes_sha256(codec)
     store = CodeStore(Corpus(data), out / CODES, codec, sha256, settings.codebooks)
     if fabric.is_global_zero:  # the first device encodes, the others find it done
         store.read("train", settings.hours)
@@ -122,7 +122,7 @@ class CsmMini:
     Args:
         spoken, held_out: sentences to learn from, and others.
         cardinality: of the codec.
-        codec_sha256: of its file.
+        codes_sha256: of the codec.
     """
 
     def __init__(
@@ -131,12 +131,12 @@ class CsmMini:
         spoken: SpokenCodes,
         held_out: SpokenCodes,
         cardinality: int,
-        codec_sha256: str,
+        codes_sha256: str,
         fabric: Fabric,
     ) -> None:
         self.settings, self.fabric = settings, fabric
         self.spoken, self.held_out = spoken, held_out
-        self.codec_sha256 = codec_sha256
+        self.codes_sha256 = codes_sha256
         self.tokens = CharacterTokenizer()
         self.depth = DepthDraw(settings.full_depth_share, settings.mixed_depth_share)
         self.csm = CsmInTraining(new_csm(settings.csm(cardinality)))
@@ -192,7 +192,7 @@ class CsmMini:
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The averaged weights in 16 bits, in Sesame's layout."""
         model = self.average.model
-        about = Miniature(model.config, CHARACTERS, self.codec_sha256)
+        about = Miniature(model.config, CHARACTERS, self.codes_sha256)
         tensors = {name: tensor.half().cpu() for name, tensor in csm_tensors(model).items()}
         return tensors, {**miniature_metadata(about), "recipe": "csm-mini"}
 
@@ -200,7 +200,7 @@ class CsmMini:
         """Where the speech is from and how much there is."""
         return (
             f"{self.spoken.hours:.2f} h of answers from `{self.spoken.source}`, "
-            f"{self.held_out.hours:.2f} h held out; codes of mimi-mini {self.codec_sha256[:12]}"
+            f"{self.held_out.hours:.2f} h held out; mimi-mini's codes {self.codes_sha256[:12]}"
         )
 
     def _held_out_losses(self, depth: int) -> CodebookLosses:

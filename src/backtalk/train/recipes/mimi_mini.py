@@ -1,5 +1,9 @@
 """mimi-mini: a small Mimi trained with the paper's losses (Moshi, arXiv 2410.00037, section 3.3).
 
+In two stages, as AudioDec was (arXiv 2305.16608): first everything learns, without judges; then
+codes stand still, and the decoder learns to please judges. So a step of the second stage costs no
+encoder, and what learns to write codes need not wait for the decoder.
+
 The judges are three of EnCodec's five, with fewer filters; a mel loss helps where there are
 thousands of steps instead of millions. In the beginning nothing is quantized; then k-means finds
 the first centroids.
@@ -52,9 +56,12 @@ class Settings(RunSettings):
     Attributes:
         batch_size: windows per step and device.
         hours: of speech, at most.
-        adversarial_weight, feature_weight: count from `judge_from_step`.
-        judged: windows of a batch that the judges hear.
-        quantized_share: of the sequences, as opposed to passing vectors on unquantized.
+        judge_from_step: where the second stage begins.
+        judge_batch_size: windows per step and device from there on.
+        judge_frames: of a window, that the judges hear.
+        quantized_share: of the first stage's sequences, the others passing vectors on unquantized.
+        learning_rate_steps: of the half cosine that the first stage follows, and does not finish.
+        decoder_learning_rate: of the second stage.
     """
 
     channels: int
@@ -77,12 +84,15 @@ class Settings(RunSettings):
     feature_weight: float
     judge_filters: int
     judge_from_step: int
-    judged: int
+    judge_batch_size: int
+    judge_frames: int
     quantize_from_step: int
     quantized_share: float
     codebook_decay: float
     reseed_every: int
     learning_rate: float
+    learning_rate_steps: int
+    decoder_learning_rate: float
     judge_learning_rate: float
     warm_up_steps: int
     final_rate_share: float
@@ -173,42 +183,29 @@ class MimiMini:
         }
 
     def batch(self, step: int) -> Batch:
-        """Windows of speech and the teacher's states."""
+        """Windows of speech and, in the first stage, the teacher's states."""
         pcm = self._windows(step)
-        return {
-            "pcm": torch.from_numpy(pcm),
-            "states": torch.from_numpy(self.teacher.states(pcm)),
-        }
+        batch = {"pcm": torch.from_numpy(pcm)}
+        if not self._has_judges(step):
+            batch["states"] = torch.from_numpy(self.teacher.states(pcm))
+        return batch
 
     def step(self, step: int, batch: Batch) -> Mapping[str, Tensor]:
-        """Teach the judges, if there are any yet, then the codec."""
+        """Teach the codec: whole in the first stage, in the second its judges and its decoder."""
         settings = self.settings
-        share = rate_share(step, settings.steps, settings.warm_up_steps, settings.final_rate_share)
-        set_rate(self.optimizer, settings.learning_rate * share)
-        self.adversary.set_rate(share)
         if step == settings.quantize_from_step:
             self._begin_codebooks(step)
-        pcm = batch["pcm"]
-        remade = self._remake(step, pcm)
-        losses = {
-            "mel": self.mel(remade.pcm, pcm),
-            "meaning": meaning_loss(remade.meaning, batch["states"]),
-            "commitment": remade.commitment,
-        }
-        values = {}
-        if step >= settings.judge_from_step:
-            real, made = pcm[: settings.judged], remade.pcm[: settings.judged]
-            values["judges"] = self.adversary.teach(real, made.detach())
-            losses |= self.adversary.judge(real, made)
+        if step == settings.judge_from_step:
+            self.codec.model.load_state_dict(self.average.model.state_dict())
+        losses = self._judge(step, batch) if self._has_judges(step) else self._copy(step, batch)
         weights = settings.loss_weights
-        weighted = [weights[name] * loss for name, loss in losses.items()]
+        weighted = [weight * losses[name] for name, weight in weights.items() if name in losses]
         loss = torch.stack(weighted).sum()
         gradient = descend(
             self.fabric, self._run_codec, self._codec_steps, loss, settings.clip_norm
         )
         self.average.update(self.codec.model)
-        found = {name: loss.detach() for name, loss in {**losses, **values}.items()}
-        return found | gradient
+        return {name: loss.detach() for name, loss in losses.items()} | gradient
 
     @torch.no_grad()
     def score(self) -> Mapping[str, float]:
@@ -247,12 +244,14 @@ class MimiMini:
             f"{self.held_out.hours:.2f} h held out"
         )
 
+    def _has_judges(self, step: int) -> bool:
+        return step >= self.settings.judge_from_step
+
     def _windows(self, step: int) -> np.ndarray:
         settings = self.settings
+        count = settings.judge_batch_size if self._has_judges(step) else settings.batch_size
         random = step_random(settings.seed, step, self.fabric.global_rank, "windows")
-        return draw_windows(
-            self.speech, settings.batch_size, self.samples, settings.gain_db, random
-        )
+        return draw_windows(self.speech, count, self.samples, settings.gain_db, random)
 
     def _begin_codebooks(self, step: int) -> None:
         """From the windows of this and the next steps, enough for every centroid."""
@@ -266,14 +265,61 @@ class MimiMini:
             ]
         )
 
-    def _remake(self, step: int, pcm: Tensor) -> Remade:
-        settings, size = self.settings, (pcm.shape[0],)
-        remade: Remade = self._run_codec(
+    def _copy(self, step: int, batch: Batch) -> dict[str, Tensor]:
+        """Losses of the first stage."""
+        settings, pcm = self.settings, batch["pcm"]
+        set_rate(
+            self.optimizer,
+            settings.learning_rate * self._rate_share(step, settings.learning_rate_steps),
+        )
+        remade = self._remake(
             pcm,
-            torch.randint(1, settings.codebooks + 1, size, device=pcm.device),
-            torch.rand(size, device=pcm.device) < settings.quantized_share,
+            settings.quantized_share,
             has_codebooks=step >= settings.quantize_from_step,
             reseed=step % settings.reseed_every == 0,
+        )
+        return {
+            "mel": self.mel(remade.pcm, pcm),
+            "meaning": meaning_loss(remade.meaning, batch["states"]),
+            "commitment": remade.commitment,
+        }
+
+    def _judge(self, step: int, batch: Batch) -> dict[str, Tensor]:
+        """Losses of the second stage; the judges have learned."""
+        settings, pcm = self.settings, batch["pcm"]
+        first = settings.judge_from_step
+        share = self._rate_share(step - first, settings.steps - first)
+        set_rate(self.optimizer, settings.decoder_learning_rate * share)
+        self.adversary.set_rate(share)
+        self.codec.freeze_codes()
+        remade = self._remake(pcm, 1.0, has_codebooks=True, reseed=False).pcm
+        heard = self._judged_slice()
+        judges = self.adversary.teach(pcm[:, heard], remade[:, heard].detach())
+        return {
+            "mel": self.mel(remade, pcm),
+            "judges": judges,
+            **self.adversary.judge(pcm[:, heard], remade[:, heard]),
+        }
+
+    def _judged_slice(self) -> slice:
+        """Samples that the judges hear of a window, which are fewer because judges are slow."""
+        settings, frame = self.settings, self.settings.mimi.frame_size
+        first = int(torch.randint(settings.window_frames - settings.judge_frames + 1, ()))
+        return slice(first * frame, (first + settings.judge_frames) * frame)
+
+    def _rate_share(self, step: int, steps: int) -> float:
+        return rate_share(step, steps, self.settings.warm_up_steps, self.settings.final_rate_share)
+
+    def _remake(
+        self, pcm: Tensor, quantized_share: float, *, has_codebooks: bool, reseed: bool
+    ) -> Remade:
+        size = (pcm.shape[0],)
+        remade: Remade = self._run_codec(
+            pcm,
+            torch.randint(1, self.settings.codebooks + 1, size, device=pcm.device),
+            torch.rand(size, device=pcm.device) < quantized_share,
+            has_codebooks=has_codebooks,
+            reseed=reseed,
         )
         return remade
 
