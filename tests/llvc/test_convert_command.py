@@ -14,6 +14,7 @@ from small_llvc import SMALL, noise
 from typer.testing import CliRunner
 
 from backtalk.audio.files import read_audio, write_wav
+from backtalk.audio.resample import resample
 from backtalk.bench.llvc import LlvcContestant, measure_llvc, our_contestant
 from backtalk.bench.llvc_report import draw_llvc, llvc_report, llvc_table
 from backtalk.cli.bench_llvc import llvc
@@ -68,8 +69,12 @@ def test_a_recording_is_said_again_at_the_same_length(tmp_path: Path, recording:
     assert "1.00 s in the voice random-0" in said.replace("\n", " ")
     audio = read_audio(out)
     assert (audio.sample_rate, audio.pcm.size) == (16_000, 16_001)
-    run(convert, recording, out, "--random-weights", "0", "--sample-rate", "48000")
-    assert read_audio(out).sample_rate == 48_000
+    longer = read_audio(out).pcm
+    more = ("--sample-rate", "48000", "--chunk-frames", "5")
+    run(convert, recording, out, "--random-weights", "0", *more)
+    audio = read_audio(out)
+    assert audio.sample_rate == 48_000
+    assert np.abs(resample(audio.pcm, 48_000, 16_000)[: longer.size] - longer).max() > 1e-3
 
 
 def test_a_voice_comes_from_a_file_or_the_store(tmp_path: Path, recording: Path) -> None:
@@ -101,6 +106,7 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(
         ("not both", (recording, out, "--voice", text, *random)),
         ("float32 and int8", (recording, out, *random, "--weights", "int4")),
         ("chunk_factor 0", (recording, out, *random, "--chunk-factor", "0")),
+        ("did not learn chunks of 99", (recording, out, *random, "--chunk-frames", "99")),
         ("sample rate", (recording, out, *random, "--sample-rate", "10")),
         ("not an audio file", (text, out, *random)),
         ("no such file", (tmp_path / "none.wav", out, *random)),

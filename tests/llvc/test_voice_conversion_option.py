@@ -88,7 +88,7 @@ def test_a_voice_that_is_not_there_is_told_before_anything_is_said(tmp_path: Pat
 
 
 def test_a_name_can_stand_for_random_weights(tmp_path: Path) -> None:
-    voice = open_voice(ModelStore(tmp_path), "random-3", None, False)
+    voice = open_voice(ModelStore(tmp_path), "random-3")
     assert voice.name == "random-3"
     name = "out_conv.0.weight"
     assert np.array_equal(voice.weights[name], random_voice(3).weights[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 from small_llvc import SMALL
 
-from backtalk.errors import ModelError
+from backtalk.errors import ConfigError, ModelError
 from backtalk.llvc.checkpoint import POSITIONS, published_shapes
 from backtalk.llvc.config import LlvcConfig, published_config
 from backtalk.llvc.random_voice import random_voice
@@ -87,6 +88,17 @@ def test_a_chunk_size_no_voice_has_is_refused(tmp_path: Path, frames: str) -> No
     path = tmp_path / "odd.safetensors"
     save_file(dict(random_voice(0, SMALL).weights), path, metadata={"chunk_frames": frames})
     assert "chunk_frames" in line_of(path)
+
+
+def test_a_voice_says_which_chunks_it_learned_and_takes_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "alto.safetensors"
+    learned = replace(random_voice(0, SMALL), trained_chunk_frames=(2, 5))
+    write_voice(path, learned)
+    voice = read_voice(path)
+    assert voice.in_chunks(5).config.chunk_frames == 5
+    assert voice.in_chunks(2).in_chunks(3).config == voice.config
+    with pytest.raises(ConfigError, match="alto did not learn chunks of 4 frames; it has 2, 3, 5"):
+        voice.in_chunks(4)
 
 
 def test_a_voice_is_found_by_path_by_name_or_because_it_is_the_only_one(tmp_path: Path) -> None:

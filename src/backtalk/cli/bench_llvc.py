@@ -29,6 +29,10 @@ def llvc(
     voice: Annotated[
         str | None, typer.Option(help="A .safetensors file or a name in the store; else random.")
     ] = None,
+    chunk_frames: Annotated[
+        int | None,
+        typer.Option(help="Milliseconds of a chunk, of the sizes that the voice has learned."),
+    ] = None,
     prenet: Annotated[
         bool, typer.Option(help="With random weights: a voice that has a pre-net.")
     ] = False,
@@ -40,7 +44,7 @@ def llvc(
     ] = 20,
     paced: Annotated[
         float | None,
-        typer.Option(help="Minutes of a live session: a chunk every 13 ms.", metavar="MINUTES"),
+        typer.Option(help="Minutes of a live session, a chunk after the other.", metavar="MINUTES"),
     ] = None,
     streams: Annotated[
         bool, typer.Option("--streams", help="Count the streams that one core keeps up with.")
@@ -68,7 +72,7 @@ def llvc(
         raise ConfigError(f"--paced {paced:g}: give minutes, up to {MAX_PACED_MINUTES}")
     check_report_folder(out)
     with Console(stderr=True, quiet=json).status("loading") as status:
-        opened, weights = _open_voice(voice, prenet)
+        opened, weights = _open_voice(voice, chunk_frames, prenet)
         speech = _speech()
         contestants = [
             our_contestant(opened, factor, weight_format)
@@ -141,7 +145,7 @@ def _factors(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _open_voice(voice: str | None, prenet: bool) -> tuple[Voice, str]:
+def _open_voice(voice: str | None, chunk_frames: int | None, prenet: bool) -> tuple[Voice, str]:
     from backtalk.llvc.config import published_config
     from backtalk.llvc.llvc_system import open_voice
     from backtalk.llvc.random_voice import random_voice
@@ -150,8 +154,10 @@ def _open_voice(voice: str | None, prenet: bool) -> tuple[Voice, str]:
     if voice is None:
         config = published_config("llvc" if prenet else "llvc_nc")
         kind = "with" if prenet else "without"
-        return random_voice(0, config), f"random weights, {kind} a pre-net"
-    opened = open_voice(ModelStore.default(), voice, None, False)
+        made = random_voice(0, config)
+        made = made if chunk_frames is None else made.in_chunks(chunk_frames)
+        return made, f"random weights, {kind} a pre-net"
+    opened = open_voice(ModelStore.default(), voice, chunk_frames=chunk_frames)
     return opened, f"the voice {opened.name}"
 
 

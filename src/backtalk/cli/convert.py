@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from backtalk.audio.files import Audio
     from backtalk.llvc.engine import LlvcEngine
+    from backtalk.llvc.graph import WeightFormat
+    from backtalk.llvc.voice_file import Voice
 
 MAX_SECONDS = 3600.0
 FILE_CHUNK_FACTOR = 8
@@ -45,8 +47,15 @@ def convert(
     chunk_factor: Annotated[
         int | None,
         typer.Option(
-            help="Chunks of 13 ms per step: cheaper, later, and the same samples.",
+            help="Chunks per step: cheaper, later, and the same samples.",
             show_default="8, live 1",
+        ),
+    ] = None,
+    chunk_frames: Annotated[
+        int | None,
+        typer.Option(
+            help="Milliseconds of a chunk, of the sizes that the voice has learned: shorter is "
+            "sooner, and a little worse.",
         ),
     ] = None,
     weights: Annotated[
@@ -66,10 +75,8 @@ def convert(
 
         if sample_rate is not None:
             raise ConfigError("--sample-rate is for a WAV file; the loudspeaker has its own")
-        chunk_factor = 1 if chunk_factor is None else chunk_factor
-        convert_live(
-            _open_engine(voice, random_weights, chunk_factor, weights, bypass_prenet, json), json
-        )
+        opened = _open_voice(voice, random_weights, bypass_prenet, chunk_frames, json)
+        convert_live(_engine(opened, 1 if chunk_factor is None else chunk_factor, weights), json)
         return
     if out is None:
         raise ConfigError(f"where to? backtalk convert {recording} OUT.wav")
@@ -79,8 +86,8 @@ def convert(
 
     _check_wav(out)
     rate = None if sample_rate is None else check_sample_rate(sample_rate)
-    factor = FILE_CHUNK_FACTOR if chunk_factor is None else chunk_factor
-    engine = _open_engine(voice, random_weights, factor, weights, bypass_prenet, json)
+    opened = _open_voice(voice, random_weights, bypass_prenet, chunk_frames, json)
+    engine = _engine(opened, FILE_CHUNK_FACTOR if chunk_factor is None else chunk_factor, weights)
     audio = read_audio(recording, engine.sample_rate, max_seconds=MAX_SECONDS)
     began_s = time.perf_counter()
     pcm = _convert(engine, audio, is_quiet=json)
@@ -93,29 +100,35 @@ def convert(
 convert.__doc__ = f"{convert.__doc__}\n{_EXAMPLES}"
 
 
-def _open_engine(
+def _open_voice(
     voice: str | None,
     random_weights: int | None,
-    chunk_factor: int,
-    weights: str,
     bypass_prenet: bool,
+    chunk_frames: int | None,
     is_quiet: bool,
-) -> LlvcEngine:
+) -> Voice:
     from rich.console import Console
 
-    from backtalk.llvc.engine import LlvcEngine
     from backtalk.llvc.llvc_system import open_voice
     from backtalk.models.store import ModelStore
 
+    with Console(stderr=True, quiet=is_quiet).status("loading the voice"):
+        return open_voice(
+            ModelStore.default(),
+            voice,
+            random_weights,
+            bypass_prenet=bypass_prenet,
+            chunk_frames=chunk_frames,
+        )
+
+
+def _engine(voice: Voice, chunk_factor: int, weights: str) -> LlvcEngine:
+    from backtalk.llvc.engine import LlvcEngine
+
     if weights not in ("float32", "int8"):
         raise ConfigError(f"--weights {weights}: there are float32 and int8")
-    with Console(stderr=True, quiet=is_quiet).status("loading the voice"):
-        opened = open_voice(ModelStore.default(), voice, random_weights, bypass_prenet)
-        return LlvcEngine(
-            opened,
-            chunk_factor=chunk_factor,
-            weight_format="int8" if weights == "int8" else "float32",
-        )
+    weight_format: WeightFormat = "int8" if weights == "int8" else "float32"
+    return LlvcEngine(voice, chunk_factor=chunk_factor, weight_format=weight_format)
 
 
 def _convert(engine: LlvcEngine, audio: Audio, is_quiet: bool) -> np.ndarray:

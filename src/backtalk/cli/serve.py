@@ -86,6 +86,13 @@ def serve(
             "(noise); else the only voice there."
         ),
     ] = None,
+    chunk_frames: Annotated[
+        int | None,
+        typer.Option(
+            help="Milliseconds of a chunk of the system llvc, of the sizes that its voice has "
+            "learned."
+        ),
+    ] = None,
     set_: SetOption = None,
 ) -> None:
     """Serve OpenAI's Realtime protocol, and a page to talk to."""
@@ -123,6 +130,9 @@ def serve(
             "--voice is whom the system llvc sounds like: add --system llvc, or have replies "
             "converted with --voice-conversion"
         )
+    if chunk_frames is not None and "llvc" not in systems:
+        raise ConfigError("--chunk-frames is of the system llvc: add --system llvc")
+    conversion = {"voice": voice, "chunk_frames": chunk_frames}
     choices = [
         AgentChoice(name, asr, llm, llm_url, llm_model, tts, tts_option, voice_conversion)
         for name in systems
@@ -132,7 +142,7 @@ def serve(
     console = Console(stderr=True)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(choices, voice, settings, listener, console))
+            runner.run(_serve(choices, conversion, settings, listener, console))
     finally:
         listener.close()
 
@@ -142,7 +152,7 @@ serve.__doc__ = f"{serve.__doc__}\n{_EXAMPLES}"
 
 async def _serve(
     choices: list[AgentChoice],
-    voice: str | None,
+    conversion: dict[str, Any],
     settings: ServerSettings,
     listener: socket.socket,
     console: Console,
@@ -156,7 +166,7 @@ async def _serve(
     agents = {}
     for choice in choices:
         with console.status(f"loading {choice.system}"):
-            agents[choice.system] = _load(choice, voice, settings.limits.sessions)
+            agents[choice.system] = _load(choice, conversion, settings.limits.sessions)
     pool = AgentPool(agents)
     server = build_server(build_app(pool, settings), settings)
     serving = asyncio.create_task(server.serve([listener]))
@@ -184,14 +194,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _load(choice: AgentChoice, voice: str | None, sessions: int) -> Agent:
+def _load(choice: AgentChoice, conversion: dict[str, Any], sessions: int) -> Agent:
     from backtalk.systems import build_agent
 
     options: dict[str, Any] = {"voice_conversion": choice.voice_conversion}
     if choice.system == "cascade":
         options = choice.builder_options()
     elif choice.system == "llvc":
-        options["voice"] = voice
+        options |= conversion
     # One more than there may be clients: for the self-test behind `/ready`.
     return build_agent(choice.system, slots=sessions + 1, **options)
 

@@ -63,7 +63,12 @@ class LlvcSystem:
 
 
 def open_voice(
-    store: ModelStore, voice: str | None, random_weights: int | None, bypass_prenet: bool
+    store: ModelStore,
+    voice: str | None = None,
+    random_weights: int | None = None,
+    *,
+    bypass_prenet: bool = False,
+    chunk_frames: int | None = None,
 ) -> Voice:
     """The voice that is asked for.
 
@@ -72,8 +77,9 @@ def open_voice(
             random weights of seed 0.
         random_weights: a seed instead of a voice.
         bypass_prenet: leave a pre-net out.
+        chunk_frames: size of a chunk, one of those that the voice has learned.
     Raises:
-        ConfigError: both a voice and a seed.
+        ConfigError: both a voice and a seed, or a size that it has not learned.
         ModelError: no such voice, or its file is not right.
     """
     if voice is not None and random_weights is not None:
@@ -81,9 +87,11 @@ def open_voice(
     if voice is not None and (named := re.fullmatch(r"random-(\d{1,9})", voice)):
         random_weights = int(named[1])
     if random_weights is not None:
-        return random_voice(random_weights)
-    found = read_voice(find_voice(store, voice))
-    return found.without_prenet() if bypass_prenet else found
+        found = random_voice(random_weights)
+    else:
+        found = read_voice(find_voice(store, voice))
+    found = found.without_prenet() if bypass_prenet else found
+    return found if chunk_frames is None else found.in_chunks(chunk_frames)
 
 
 def build_llvc(
@@ -94,17 +102,20 @@ def build_llvc(
     chunk_factor: int = 1,
     weights: WeightFormat = "float32",
     bypass_prenet: bool = False,
+    chunk_frames: int | None = None,
 ) -> LlvcSystem:
     """The builder behind `--system llvc`.
 
     Args:
         store: whose folder `llvc` holds voices.
-        voice, random_weights, bypass_prenet: see `open_voice`.
-        chunk_factor: chunks of 13 ms per step.
+        voice, random_weights, bypass_prenet, chunk_frames: see `open_voice`.
+        chunk_factor: chunks per step.
         weights: `float32` or `int8`.
     Raises:
         ConfigError: an option out of range.
         ModelError: no such voice, or its file is not right.
     """
-    opened = open_voice(store, voice, random_weights, bypass_prenet)
+    opened = open_voice(
+        store, voice, random_weights, bypass_prenet=bypass_prenet, chunk_frames=chunk_frames
+    )
     return LlvcSystem(LlvcEngine(opened, chunk_factor=chunk_factor, weight_format=weights))

@@ -10,6 +10,9 @@ from backtalk.llvc.checkpoint import published_shapes
 from backtalk.llvc.config import LlvcConfig
 from backtalk.llvc.voice_file import Voice
 
+_SIZES = tuple(range(1, 14))
+"""Of chunks: noise sounds the same in all."""
+
 
 def random_voice(seed: int, config: LlvcConfig | None = None) -> Voice:
     """A voice whose every part has a say in what comes out; the same for the same seed.
@@ -37,4 +40,4 @@ def random_voice(seed: int, config: LlvcConfig | None = None) -> Voice:
             weights[name] = normal(shape, 0.5 / math.sqrt(inputs))
         else:
             weights[name] = normal(shape, 1.2 / math.sqrt(math.prod(shape[1:])))
-    return Voice(f"random-{seed}", config, weights)
+    return Voice(f"random-{seed}", config, weights, _SIZES)

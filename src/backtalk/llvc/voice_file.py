@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backtalk.errors import ModelError
+from backtalk.errors import ConfigError, ModelError
 from backtalk.llvc.checkpoint import POSITIONS, Weights, check_weights, config_of
 from backtalk.llvc.config import LlvcConfig
 from backtalk.models.store import ModelStore
@@ -32,11 +32,13 @@ class Voice:
         name: for people.
         config: its sizes.
         weights: its tensors.
+        trained_chunk_frames: sizes of a chunk that it learned, besides that in `config`.
     """
 
     name: str
     config: LlvcConfig
     weights: Weights = field(repr=False)
+    trained_chunk_frames: tuple[int, ...] = ()
 
     def without_prenet(self) -> Voice:
         """The same voice with its pre-net left out.
@@ -45,14 +47,22 @@ class Voice:
         that it may sound better without.
         """
         kept = {k: v for k, v in self.weights.items() if not k.startswith("convnet_pre.")}
-        return Voice(self.name, self.config.without_prenet(), kept)
+        return replace(self, config=self.config.without_prenet(), weights=kept)
 
     def in_chunks(self, frames: int) -> Voice:
         """The same voice in chunks of another size: sooner if shorter.
 
-        It sounds as it should in those sizes only that it was trained with; its card names them.
+        Raises:
+            ConfigError: it did not learn that size, and would not sound as it should.
         """
-        return Voice(self.name, replace(self.config, chunk_frames=frames), self.weights)
+        sizes = {*self.trained_chunk_frames, self.config.chunk_frames}
+        if frames not in sizes:
+            learned = ", ".join(map(str, sorted(sizes)))
+            raise ConfigError(
+                f"the voice {self.name} did not learn chunks of {frames} frames; it has {learned}"
+            )
+        config = replace(self.config, chunk_frames=frames)
+        return replace(self, config=config, trained_chunk_frames=tuple(sorted(sizes)))
 
 
 def read_voice(path: str | os.PathLike[str]) -> Voice:
@@ -80,9 +90,10 @@ def read_voice(path: str | os.PathLike[str]) -> Voice:
             _frames(metadata, "context_frames"),
         )
         check_weights(weights, config)
+        trained = _trained_chunk_frames(metadata)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Voice(path.stem, config, weights)
+    return Voice(path.stem, config, weights, trained)
 
 
 def write_voice(path: str | os.PathLike[str], voice: Voice) -> None:
@@ -96,6 +107,7 @@ def write_voice(path: str | os.PathLike[str], voice: Voice) -> None:
     sizes = {
         "chunk_frames": str(voice.config.chunk_frames),
         "context_frames": str(voice.config.context_frames),
+        "trained_chunk_frames": " ".join(map(str, voice.trained_chunk_frames)),
     }
     tensors = {k: np.ascontiguousarray(v, np.float32) for k, v in voice.weights.items()}
     try:
@@ -133,3 +145,8 @@ def _frames(metadata: dict[str, str], name: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_FRAMES:
         raise ModelError(f"its {name} is {text!r}; it must be 1 to {MOST_FRAMES}")
     return int(text)
+
+
+def _trained_chunk_frames(metadata: dict[str, str]) -> tuple[int, ...]:
+    words = metadata.get("trained_chunk_frames", "").split()
+    return tuple(_frames({"trained_chunk_frames": word}, "trained_chunk_frames") for word in words)
