@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backtalk.cli.agent_options import JsonOption
+from backtalk.cli.wav_file import check_wav
 from backtalk.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def decode(
     from backtalk.audio.pcm import check_sample_rate
     from backtalk.codecs.codes_file import read_codes
 
-    _check_wav(out)
+    check_wav(out)
     rate = None if sample_rate is None else check_sample_rate(sample_rate)
     file = read_codes(codes_file)
     if file.codec != "mimi":
@@ -166,15 +167,6 @@ def _open_codec(
         return MimiCodec(
             round_weights(loaded, "int8" if weights == "int8" else "float32"), codebooks
         )
-
-
-def _check_wav(out: Path) -> None:
-    if out.suffix.lower() != ".wav":
-        raise ConfigError(f"{out}: only WAV is written; let the name end in .wav")
-    if out.is_dir():
-        raise ConfigError(f"{out}: is a folder; give a file name")
-    if not out.parent.is_dir():
-        raise ConfigError(f"{out}: there is no folder {out.parent}; make it first")
 
 
 def _check_codes(path: Path, codec: MimiCodec, codes: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backtalk.cli.agent_options import JsonOption
+from backtalk.cli.wav_file import check_wav
 from backtalk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def convert(
     from backtalk.audio.pcm import check_sample_rate
     from backtalk.audio.resample import resample
 
-    _check_wav(out)
+    check_wav(out)
     rate = None if sample_rate is None else check_sample_rate(sample_rate)
     opened = _open_voice(voice, random_weights, bypass_prenet, chunk_frames, json)
     engine = _engine(opened, FILE_CHUNK_FACTOR if chunk_factor is None else chunk_factor, weights)
@@ -148,15 +149,6 @@ def _convert(engine: LlvcEngine, audio: Audio, is_quiet: bool) -> np.ndarray:
             progress.update(task, advance=piece.size)
         pieces.append(stream.flush())
     return np.concatenate(pieces)
-
-
-def _check_wav(out: Path) -> None:
-    if out.suffix.lower() != ".wav":
-        raise ConfigError(f"{out}: only WAV is written; let the name end in .wav")
-    if out.is_dir():
-        raise ConfigError(f"{out}: is a folder; give a file name")
-    if not out.parent.is_dir():
-        raise ConfigError(f"{out}: there is no folder {out.parent}; make it first")
 
 
 def _report(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backtalk.cli.agent_options import TtsOptionOption, VoiceConversionOption
+from backtalk.cli.wav_file import check_wav
 from backtalk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def speak(
     if out is None and not play:
         raise ConfigError("nowhere to put the speech: give --out FILE.wav or --play")
     if out is not None:
-        _check_writable(out)
+        check_wav(out)
     elif watermark:
         raise ConfigError("--watermark marks what is written, not what is played: give --out")
     text = _checked(_read(text))
@@ -232,15 +233,6 @@ def _checked(text: str) -> str:
     if not text:
         raise ConfigError('there is no text to say; try: backtalk speak "Hello there." --play')
     return text
-
-
-def _check_writable(out: Path) -> None:
-    if out.suffix.lower() != ".wav":
-        raise ConfigError(f"--out {out}: only WAV is written; let the name end in .wav")
-    if out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder; give a file name")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}; make it first")
 
 
 def _chunks(text: str) -> list[str]:
