@@ -102,10 +102,10 @@ def _judge(corpus: Path, model: str, count: int, out: Path | None, json: bool) -
     from backtalk.codecs.mimi.load import load_mimi
     from backtalk.codecs.mimi.mimi_codec import MimiCodec
     from backtalk.machine import describe_machine
-    from backtalk.models.miniatures import miniature_path
+    from backtalk.models.miniatures import miniature_or_file
     from backtalk.models.store import ModelStore
 
-    mimi = load_mimi(miniature_path(model) if model == "mimi-mini" else Path(model))
+    mimi = load_mimi(miniature_or_file(model))
     total = mimi.config.total_codebooks
     held = held_out_recordings(corpus, count)
     ears = load_ears(ModelStore.default())

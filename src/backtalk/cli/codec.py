@@ -23,8 +23,12 @@ MAX_SECONDS = 3600.0
 app = typer.Typer(help="Recordings to codes and back.", no_args_is_help=True)
 
 ModelOption = Annotated[
-    Path | None,
-    typer.Option("--model", help="Mimi weights, either published layout; else the store's."),
+    str | None,
+    typer.Option(
+        "--model",
+        help="mimi-mini, which is part of the package, or a file of Mimi's weights, either "
+        "published layout; else the store's.",
+    ),
 ]
 RandomOption = Annotated[
     int | None,
@@ -137,7 +141,7 @@ def decode(
 
 
 def _open_codec(
-    model: Path | None, seed: int | None, weights: str, codebooks: int, is_quiet: bool
+    model: str | None, seed: int | None, weights: str, codebooks: int, is_quiet: bool
 ) -> MimiCodec:
     from importlib.util import find_spec
 
@@ -156,6 +160,7 @@ def _open_codec(
     from backtalk.codecs.mimi.random_mimi import random_mimi
     from backtalk.codecs.mimi.round_weights import round_weights
     from backtalk.codecs.mimi.weights_file import find_mimi_weights
+    from backtalk.models.miniatures import miniature_or_file
     from backtalk.models.store import ModelStore
 
     torch.set_num_threads(1)  # several threads gain little on pieces this small, and lose a core
@@ -163,7 +168,9 @@ def _open_codec(
         if seed is not None:
             loaded = random_mimi(seed)
         else:
-            loaded = load_mimi(model or find_mimi_weights(ModelStore.default()))
+            store = ModelStore.default()
+            file = find_mimi_weights(store) if model is None else miniature_or_file(model)
+            loaded = load_mimi(file)
         return MimiCodec(
             round_weights(loaded, "int8" if weights == "int8" else "float32"), codebooks
         )

@@ -22,3 +22,9 @@ def miniature_path(name: str) -> Path:
             f"minitalk --out {name}` and name the file {name}/model.safetensors"
         )
     return path
+
+
+def miniature_or_file(name: str) -> Path:
+    """The file of a miniature if it is the name of one that is there, else a file of that path."""
+    path = FOLDER / f"{name}.safetensors"
+    return path if path.is_file() else Path(name)
