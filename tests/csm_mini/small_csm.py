@@ -43,7 +43,10 @@ def spoken_codes(texts: list[str], config: CsmConfig, frames: int, seed: int = 0
     shape = (frames * len(texts), config.codebooks)
     codes = random.integers(1, config.card, shape).astype(np.int16)
     starts = np.arange(len(texts) + 1) * frames
-    return SpokenCodes(tuple(texts), codes, starts, "made up", 12.5)
+    words = [np.linspace(0, frames, len(text.split()) + 1).astype(int) for text in texts]
+    return SpokenCodes(
+        tuple(texts), codes, starts, tuple(tuple(map(int, w)) for w in words), "made up", 12.5
+    )
 
 
 def write_codec(path: Path, seed: int = 0) -> str:

@@ -54,7 +54,7 @@ def model(spoken: SpokenCodes) -> CsmModel:
     optimizer = torch.optim.AdamW(model.parameters(), 5e-3)
     random = np.random.default_rng(0)
     for _ in range(150):
-        batch = draw_sequences(spoken, TOKENS, 8, 48, DepthDraw(0.3, 0.3), random)
+        batch = draw_sequences(spoken, TOKENS, 8, 48, DepthDraw(0.3, 0.3), 0.0, random)
         losses = learning(batch["frames"], batch["depths"], 0.5)
         (losses.first + losses.later).backward()
         optimizer.step()

@@ -18,6 +18,7 @@ from backtalk.eval.replies import Reply, audible, true_replies
 from backtalk.eval.scores import reply_wer
 from backtalk.latency.percentiles import percentiles
 from backtalk.train.minitalk.corpus import Corpus
+from backtalk.train.minitalk.shard_file import read_shard
 
 if TYPE_CHECKING:
     from backtalk.codecs.mimi.mimi_model import MimiModel
@@ -27,16 +28,17 @@ Heard = Mapping[int | str, Sequence[Reply]]
 
 
 def held_out_answers(folder: Path, count: int) -> list[Reply]:
-    """The corpus's own recordings of answers whose words are nowhere in its training split.
+    """The corpus's own recordings of answers that are nowhere in what there is to learn from.
 
     Raises:
         ConfigError: fewer than one is asked for, or there are fewer.
-        CorpusError: the folder is no corpus, or a shard is missing or damaged.
+        CorpusError: the folder is no corpus, a test shard is missing, or a shard is damaged.
     """
     corpus = Corpus(folder)
     learnt = {
         spoken.turn.answer
-        for item in corpus.items("train", with_audio=False)
+        for plan in corpus.made("train")
+        for item in read_shard(corpus.path_of(plan), with_audio=False)
         for spoken in item.turns
     }
     found: dict[str, Reply] = {}

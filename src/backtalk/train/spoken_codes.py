@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from backtalk.train.minitalk.corpus import Corpus
 from backtalk.train.minitalk.plan import ShardPlan
 from backtalk.train.minitalk.shard_file import read_shard
 from backtalk.train.minitalk.splits import Split
+from backtalk.train.minitalk.spoken import Word
 from backtalk.train.training_error import TrainingError
 
 if TYPE_CHECKING:
@@ -38,12 +40,15 @@ class SpokenCodes:
         texts: what was said.
         codes: int16 [frames, codebooks], of all sentences one after the other.
         starts: int64 [sentences + 1], where each begins, and the end of the last.
+        words: of each sentence the frames where its words begin, and its length; as many as the
+            text has words between spaces, or none but 0 and the length if their times are unknown.
         source: name of the corpus.
     """
 
     texts: tuple[str, ...]
     codes: np.ndarray = field(repr=False)
     starts: np.ndarray = field(repr=False)
+    words: tuple[tuple[int, ...], ...] = field(repr=False)
     source: str
     frame_rate: float
 
@@ -88,15 +93,17 @@ class CodeStore:
             CorpusError: a shard is damaged.
         """
         texts: list[str] = []
+        words: list[tuple[int, ...]] = []
         lengths: list[int] = []
         codes: list[np.ndarray] = []
         wanted_frames = hours * 3600 * self._codec.config.frame_rate
-        for plan in self._shards(split):
+        for plan in self._corpus.made(split):
             path = self._folder / f"{plan.name}.safetensors"
             if not path.is_file():
                 self._encode(plan, path)
-            shard_texts, shard_lengths, shard_codes = self._open(path)
+            shard_texts, shard_words, shard_lengths, shard_codes = self._open(path)
             texts += shard_texts
+            words += shard_words
             lengths += shard_lengths
             codes.append(shard_codes)
             if sum(lengths) >= wanted_frames:
@@ -110,28 +117,31 @@ class CodeStore:
             tuple(texts),
             np.concatenate(codes),
             starts,
+            tuple(words),
             self._corpus.folder.name,
             self._codec.config.frame_rate,
         )
 
-    def _shards(self, split: Split) -> Iterator[ShardPlan]:
-        for plan in self._corpus.plans:
-            if plan.split == split and self._corpus.path_of(plan).is_file():
-                yield plan
-
     def _encode(self, plan: ShardPlan, path: Path) -> None:
         from safetensors.numpy import save_file
 
-        texts, sound = [], []
+        texts, times, sound = [], [], []
         for item in read_shard(self._corpus.path_of(plan)):
             for turn in item.turns:
                 pcm, sample_rate = turn.answer.pcm()
                 if sample_rate != self._codec.config.sample_rate:
                     raise TrainingError(f"{plan.name} has answers at {sample_rate} Hz")
                 texts.append(turn.answer.text)
+                times.append(turn.answer.words)
                 sound.append(pcm)
         codes = encode_all(self._codec, sound, self._codebooks)
-        metadata = {_KEY: json.dumps({"made_from": self._made_from, "texts": texts})}
+        frame_rate = self._codec.config.frame_rate
+        words = [
+            word_frames(text, spoken, one.shape[1], frame_rate)
+            for text, spoken, one in zip(texts, times, codes, strict=True)
+        ]
+        table = {"made_from": self._made_from, "texts": texts, "words": words}
+        metadata = {_KEY: json.dumps(table)}
         tensors: dict[str, np.ndarray] = {
             "codes": np.concatenate(codes, axis=1).T.astype(np.int16).copy(),
             "lengths": np.array([one.shape[1] for one in codes], np.int64),
@@ -148,7 +158,7 @@ class CodeStore:
                 f"{path} cannot be written ({reason}); make room, or give another --out"
             ) from error
 
-    def _open(self, path: Path) -> tuple[list[str], list[int], np.ndarray]:
+    def _open(self, path: Path) -> tuple[list[str], list[tuple[int, ...]], list[int], np.ndarray]:
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -157,7 +167,8 @@ class CodeStore:
                 lengths = [int(length) for length in file.get_tensor("lengths")]
                 codes = file.get_tensor("codes")
             texts, made_from = table["texts"], table["made_from"]
-            if len(texts) != len(lengths) or sum(lengths) != len(codes):
+            words = [tuple(each) for each in table["words"]]
+            if [each[-1] for each in words] != lengths or sum(lengths) != len(codes):
                 raise ValueError(f"{len(texts)} texts, {len(lengths)} lengths")
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(
@@ -171,7 +182,17 @@ class CodeStore:
                 f"{path} was made from another {' and '.join(changed)}; give another --out, or "
                 f"delete {path.parent} to encode anew"
             )
-        return texts, lengths, codes
+        return texts, words, lengths, codes
+
+
+def word_frames(
+    text: str, times: Sequence[Word], frames: int, frame_rate: float
+) -> tuple[int, ...]:
+    """Where words begin, half way between the end of the one before and their own; see above."""
+    if len(times) != len(text.split()):
+        return (0, frames)
+    cuts = [(a.end_s + b.start_s) / 2 * frame_rate for a, b in pairwise(times)]
+    return (0, *(min(round(cut), frames) for cut in cuts), frames)
 
 
 def encode_all(codec: MimiModel, sound: Sequence[np.ndarray], codebooks: int) -> list[np.ndarray]:

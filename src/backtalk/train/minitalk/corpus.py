@@ -54,6 +54,10 @@ class Corpus:
         """The shards still to be made."""
         return [plan for plan in self.plans if not self.path_of(plan).is_file()]
 
+    def made(self, split: Split) -> list[ShardPlan]:
+        """The shards of a split that are there, in order."""
+        return [p for p in self.plans if p.split == split and self.path_of(p).is_file()]
+
     def items(self, split: Split | None = None, *, with_audio: bool = True) -> Iterator[Item]:
         """All dialogues of a split, or of all, in order.
 

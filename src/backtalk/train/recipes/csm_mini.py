@@ -50,6 +50,7 @@ class Settings(RunSettings):
         codec: a trained mimi-mini; the shipped one if empty.
         hours: of speech, at most.
         positions: of a sequence, text and frames.
+        patchwork_share: of the segments; see `spoken_sequences.py`.
         later_share: of the frames, that codebooks after the first are learnt from.
         full_depth_share, mixed_depth_share: see `DepthDraw`.
     """
@@ -70,6 +71,7 @@ class Settings(RunSettings):
     batch_size: int
     positions: int
     hours: float
+    patchwork_share: float
     later_share: float
     full_depth_share: float
     mixed_depth_share: float
@@ -158,7 +160,13 @@ class CsmMini:
         settings = self.settings
         random = step_random(settings.seed, step, self.fabric.global_rank, "sentences")
         return draw_sequences(
-            self.spoken, self.tokens, settings.batch_size, settings.positions, self.depth, random
+            self.spoken,
+            self.tokens,
+            settings.batch_size,
+            settings.positions,
+            self.depth,
+            settings.patchwork_share,
+            random,
         )
 
     def step(self, step: int, batch: Batch) -> Mapping[str, Tensor]:
