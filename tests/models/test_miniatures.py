@@ -8,12 +8,24 @@ import numpy as np
 import pytest
 
 from backtalk.audio.files import read_audio
+from backtalk.audio.resample import resample
+from backtalk.cascade.hibari_tts import build_hibari_tts
+from backtalk.cascade.whisper_asr import WhisperAsr
 from backtalk.errors import ModelError
 from backtalk.models.miniatures import FOLDER, miniature_path
+from backtalk.models.store import ModelStore
+from backtalk.scorers.spoken_words import spoken_words
+from backtalk.stream.cancel import CancelToken
+from backtalk.train.conversion.conversion_scores import word_errors
 from backtalk.train.shipped_weights import SIZE_LIMIT_BYTES
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 QUESTIONS = Path(__file__).parents[2] / "benchmarks" / "questions" / "plain"
+ANSWERS = (
+    "The capital of France is Paris.",
+    "The day before Tuesday is Monday.",
+    "The opposite of easy is difficult.",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,3 +54,52 @@ def test_the_units_follow_the_speech() -> None:
     assert len(np.unique(units)) > len(units) // 4  # speech is many sounds
     louder = tokenizer.encode(np.clip(1.5 * pcm, -1, 1).astype(np.float32))
     assert np.mean(units == louder) > 0.6  # and they are the same sounds when it is louder
+
+
+@pytest.fixture(scope="module")
+def asr() -> WhisperAsr:
+    return WhisperAsr(ModelStore.default().require("whisper-tiny.en"))
+
+
+def spoken(text: str) -> np.ndarray:
+    """A sentence in the corpus's answer voice, at 24 kHz."""
+    pieces = build_hibari_tts().speak(text, CancelToken())
+    return np.concatenate([piece.pcm for piece in pieces])
+
+
+def error_share(asr: WhisperAsr, text: str, pcm: np.ndarray, sample_rate: int) -> float:
+    """Words that the recogniser does not hear, of those that are said."""
+    heard = asr.transcribe(resample(pcm, sample_rate, asr.sample_rate)).text
+    return word_errors(spoken_words(text), spoken_words(heard)) / len(spoken_words(text))
+
+
+@pytest.mark.models
+def test_the_codec_leaves_words_as_they_are(asr: WhisperAsr) -> None:
+    pytest.importorskip("torch")
+    from backtalk.codecs.mimi.load import load_mimi
+    from backtalk.codecs.mimi.mimi_codec import MimiCodec
+
+    codec = MimiCodec(load_mimi(miniature_path("mimi-mini")), 8)
+    shares = []
+    for text in ANSWERS:
+        pcm = spoken(text)
+        codes = codec.encode(pcm, 24_000)
+        assert codes.shape[0] == 8
+        shares.append(error_share(asr, text, codec.decode(codes), codec.sample_rate))
+    assert np.mean(shares) < 0.2
+
+
+@pytest.mark.models
+def test_the_vocoder_says_what_the_units_say(asr: WhisperAsr) -> None:
+    pytest.importorskip("torch")
+    from backtalk.codecs.unit_vocoder.checkpoint import load_unit_vocoder
+    from backtalk.codecs.unit_vocoder.unit_vocoder import UnitVocoder
+    from backtalk.codecs.units.units_file import load_unit_tokenizer
+
+    tokenizer = load_unit_tokenizer(miniature_path("units"))
+    vocoder = UnitVocoder(load_unit_vocoder(miniature_path("unit-vocoder")))
+    shares = []
+    for text in ANSWERS:
+        pcm = vocoder.decode(tokenizer.encode(spoken(text), 24_000))
+        shares.append(error_share(asr, text, pcm, vocoder.sample_rate))
+    assert np.mean(shares) < 0.2
