@@ -3,7 +3,7 @@
 Each looks at the complex spectrogram of one window length through 2-D convolutions that widen in
 time and shrink in frequency. Structure and loss from EnCodec (arXiv 2210.13438, section 3.4), with
 the number of filters free, and magnitudes compressed as hearing compresses them: judges that see
-quiet partials beside loud ones learn in a hundred steps what otherwise takes them thousands.
+quiet partials beside loud ones learn several times as fast.
 """
 
 from __future__ import annotations
