@@ -26,8 +26,7 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="mimi-mini, which is part of the package, or a file of Mimi's weights, either "
-        "published layout; else the store's.",
+        help="Mimi weights, either published layout, or the name of a miniature; else the store's.",
     ),
 ]
 RandomOption = Annotated[

@@ -26,5 +26,5 @@ def find_mimi_weights(store: ModelStore) -> Path:
     raise ModelError(
         f"Mimi's weights are not in {folder}: get them (385 MB, CC-BY 4.0) with `hf download "
         f"kyutai/moshiko-pytorch-bf16 {KYUTAI_FILE} --local-dir {folder}`, or give --model FILE, "
-        "or --model mimi-mini, a small one that is part of the package"
+        "or --random-weights 0 to try without"
     )

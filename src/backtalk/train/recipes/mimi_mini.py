@@ -2,8 +2,8 @@
 
 In two stages, as AudioDec was (arXiv 2305.16608): first everything learns, without judges; then
 codes stand still, and the decoder learns to please judges. So a step of the second stage costs no
-encoder, and what learns to write codes need not wait for the decoder. The shipped codec has seen
-the first stage alone: a few thousand steps with judges have made it sound worse.
+encoder, and what learns to write codes need not wait for the decoder. By default the second is
+left out: a few thousand steps of it have made the sound worse.
 
 The judges are three of EnCodec's five, with fewer filters; a mel loss helps where there are
 thousands of steps instead of millions. In the beginning nothing is quantized; then k-means finds
