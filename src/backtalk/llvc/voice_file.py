@@ -86,11 +86,12 @@ def read_voice(path: str | os.PathLike[str]) -> Voice:
     try:
         config = config_of(
             {name: tensor.shape for name, tensor in weights.items()},
-            _frames(metadata, "chunk_frames"),
-            _frames(metadata, "context_frames"),
+            _frames("chunk_frames", metadata.get("chunk_frames", "13")),
+            _frames("context_frames", metadata.get("context_frames", "13")),
         )
         check_weights(weights, config)
-        trained = _trained_chunk_frames(metadata)
+        learned = metadata.get("trained_chunk_frames", "").split()
+        trained = tuple(_frames("trained_chunk_frames", text) for text in learned)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     return Voice(path.stem, config, weights, trained)
@@ -140,13 +141,7 @@ def find_voice(store: ModelStore, voice: str | None) -> Path:
     )
 
 
-def _frames(metadata: dict[str, str], name: str) -> int:
-    text = metadata.get(name, "13")
+def _frames(name: str, text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_FRAMES:
         raise ModelError(f"its {name} is {text!r}; it must be 1 to {MOST_FRAMES}")
     return int(text)
-
-
-def _trained_chunk_frames(metadata: dict[str, str]) -> tuple[int, ...]:
-    words = metadata.get("trained_chunk_frames", "").split()
-    return tuple(_frames({"trained_chunk_frames": word}, "trained_chunk_frames") for word in words)
