@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jiwer
 import numpy as np
 import pytest
 
@@ -16,7 +17,6 @@ from backtalk.models.miniatures import FOLDER, miniature_or_file, miniature_path
 from backtalk.models.store import ModelStore
 from backtalk.scorers.spoken_words import spoken_words
 from backtalk.stream.cancel import CancelToken
-from backtalk.train.conversion.conversion_scores import word_errors
 from backtalk.train.shipped_weights import SIZE_LIMIT_BYTES
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
@@ -40,6 +40,9 @@ def test_a_miniature_has_a_card_and_curves_and_is_small(name: str) -> None:
 def test_a_miniature_goes_by_its_name_and_anything_else_is_a_file() -> None:
     assert miniature_or_file("units") == miniature_path("units")
     assert miniature_or_file("units.safetensors") == Path("units.safetensors")
+    assert miniature_or_file("runs/units") == Path("runs/units")
+    with pytest.raises(ModelError, match="backtalk train no-such-mini"):
+        miniature_or_file("no-such-mini")
 
 
 def test_one_that_is_not_there_says_how_to_train_it() -> None:
@@ -75,7 +78,7 @@ def spoken(text: str) -> np.ndarray:
 def error_share(asr: WhisperAsr, text: str, pcm: np.ndarray, sample_rate: int) -> float:
     """Words that the recogniser does not hear, of those that are said."""
     heard = asr.transcribe(resample(pcm, sample_rate, asr.sample_rate)).text
-    return word_errors(spoken_words(text), spoken_words(heard)) / len(spoken_words(text))
+    return float(jiwer.wer(" ".join(spoken_words(text)), " ".join(spoken_words(heard))))
 
 
 @pytest.mark.models

@@ -25,6 +25,11 @@ def miniature_path(name: str) -> Path:
 
 
 def miniature_or_file(name: str) -> Path:
-    """The file of a miniature if it is the name of one that is there, else a file of that path."""
-    path = FOLDER / f"{name}.safetensors"
-    return path if path.is_file() else Path(name)
+    """A file, or the miniature of that name if it is a bare word and no file here.
+
+    Raises:
+        ModelError: see `miniature_path`.
+    """
+    path = Path(name)
+    is_word = path.name == name and not path.suffix
+    return miniature_path(name) if is_word and not path.is_file() else path
