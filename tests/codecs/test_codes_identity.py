@@ -7,26 +7,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from backtalk.codecs.mimi.codes_identity import codes_sha256  # noqa: E402
-from backtalk.codecs.mimi.config import MimiConfig  # noqa: E402
 from backtalk.codecs.mimi.mimi_model import MimiModel  # noqa: E402
 from backtalk.codecs.mimi.new_mimi import new_mimi  # noqa: E402
-
-SMALL = MimiConfig(
-    channels=2,
-    width=16,
-    transformer_layers=1,
-    heads=2,
-    hidden=16,
-    codebook_dim=8,
-    cardinality=32,
-    total_codebooks=4,
-)
+from csm_mini.small_csm import CODEC  # noqa: E402
 
 
 @pytest.fixture
 def model() -> MimiModel:
     torch.manual_seed(0)
-    return new_mimi(SMALL)
+    return new_mimi(CODEC)
 
 
 def test_a_decoder_that_learned_more_leaves_codes_what_they_are(model: MimiModel) -> None:

@@ -7,11 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from small_csm import TOKENS  # noqa: E402
-
 from backtalk.train.minitalk.spoken import Word  # noqa: E402
 from backtalk.train.spoken_codes import SpokenCodes, word_frames  # noqa: E402
 from backtalk.train.spoken_sequences import patchwork  # noqa: E402
+from csm_mini.small_csm import TOKENS  # noqa: E402
 
 TEXTS = ("one two three.", "four five.", "six", "never parted words here")
 WORDS = ((0, 2, 3, 6), (0, 1, 4), (0, 2), (0, 5))
