@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,17 @@ def test_decoding_slots_do_not_touch_each_other(model: MimiModel) -> None:
     torch.manual_seed(0)
     inputs = [torch.randint(0, SMALL.cardinality, (4, 2)) for _ in range(5)]
     check_rows(Slotted(model.decoder), inputs, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_slots_of_a_mimi_with_spectra_at_its_ends_do_not_touch_each_other() -> None:
+    config = replace(SMALL, spectrum_hop=6)
+    model = random_mimi(0, config)
+    torch.manual_seed(0)
+    pcm = [torch.randn(2 * config.frame_size) for _ in range(5)]
+    check_rows(Slotted(model.encoder), pcm)
+    codes = [torch.randint(0, SMALL.cardinality, (4, 2)) for _ in range(5)]
+    check_rows(Slotted(model.decoder), codes, atol=1e-5)
 
 
 @torch.inference_mode()

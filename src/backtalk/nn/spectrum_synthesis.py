@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_OVERLAP = 4
-_LARGEST = 100.0
+OVERLAP = 4
+"""Windows are so many hops long."""
+
+_LARGEST = math.log(100)
 
 
 class SpectrumSynthesis(nn.Module):
@@ -26,14 +28,18 @@ class SpectrumSynthesis(nn.Module):
         reach: spectra on either side that a sample depends on.
     """
 
-    reach = _OVERLAP // 2
+    reach = OVERLAP // 2
     waves: Tensor
 
     def __init__(self, hop: int) -> None:
         super().__init__()
         self.hop = hop
-        window = _OVERLAP * hop
-        self.bins = window // 2 + 1
+        self.bins = OVERLAP * hop // 2 + 1
+        self.compute_waves()
+
+    def compute_waves(self) -> None:
+        """Fill what is no weight; again where a module was built without values."""
+        window = OVERLAP * self.hop
         angles = torch.arange(self.bins)[:, None] * torch.arange(window) * (2 * math.pi / window)
         # Bins that a real signal has twice count twice; squared Hann windows add up to 1.5.
         counts = torch.full((self.bins, 1), 2.0)
@@ -42,10 +48,14 @@ class SpectrumSynthesis(nn.Module):
         waves = torch.cat((torch.cos(angles) * envelope, -torch.sin(angles) * envelope))
         self.register_buffer("waves", waves[:, None], persistent=False)
 
-    def polar(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What a network says, float [B, 2 bins, T], as magnitudes and phases [B, bins, T]."""
-        logs, phases = x.to(self.waves.dtype).chunk(2, dim=1)  # half precision has few angles
-        return logs.exp().clamp(max=_LARGEST), phases
+    def polar(self, x: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
+        """What a network says, float [B, 2 bins, T], as magnitudes and phases [B, bins, T].
+
+        Args:
+            dim: where the 2 bins are.
+        """
+        logs, phases = x.to(self.waves.dtype).chunk(2, dim)  # half precision has few angles
+        return logs.clamp(max=_LARGEST).exp(), phases
 
     def forward(self, magnitudes: Tensor, phases: Tensor) -> Tensor:
         """Add the spectra up.

@@ -45,6 +45,16 @@ LEAST_SQUARES = Rules(
 )
 
 
+def random_slice(length: int, part: int, step: int = 1) -> slice:
+    """Where judges listen, who are too slow to hear all: `part` of `length` samples.
+
+    Args:
+        step: that it begins at multiples of.
+    """
+    first = step * int(torch.randint((length - part) // step + 1, ()))
+    return slice(first, first + part)
+
+
 class Adversary:
     """The judges in training.
 

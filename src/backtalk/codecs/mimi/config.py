@@ -14,6 +14,9 @@ class MimiConfig:
         sample_rate: Hz.
         channels: of the first convolution; every stride doubles them.
         strides: of the encoder's convolutions, in its order.
+        spectrum_hop: samples per spectrum, if the first convolution reads spectra and the last
+            writes them, an end at the rate of samples being slow to learn; 0, as published, if
+            both know samples.
         kernel, residual_kernel, last_kernel: samples the first convolution, a residual block and
             the last convolution see.
         width: features of a latent.
@@ -27,6 +30,7 @@ class MimiConfig:
     sample_rate: int = 24_000
     channels: int = 64
     strides: tuple[int, ...] = (4, 5, 6, 8)
+    spectrum_hop: int = 0
     kernel: int = 7
     residual_kernel: int = 3
     last_kernel: int = 3
@@ -44,12 +48,22 @@ class MimiConfig:
     @property
     def frame_size(self) -> int:
         """Samples per frame."""
-        return math.prod(self.strides) * self.frame_positions
+        return max(1, self.spectrum_hop) * math.prod(self.strides) * self.frame_positions
 
     @property
     def frame_rate(self) -> float:
         """Frames per second."""
         return self.sample_rate / self.frame_size
+
+    @property
+    def inputs(self) -> int:
+        """Features of what the first convolution reads: a sample, or magnitudes of four hops."""
+        return 2 * self.spectrum_hop + 1
+
+    @property
+    def outputs(self) -> int:
+        """Features of what the last convolution writes: a sample, or magnitudes and phases."""
+        return 2 * self.inputs if self.spectrum_hop else 1
 
     @property
     def acoustic_codebooks(self) -> int:

@@ -62,7 +62,7 @@ def published_shapes(config: MimiConfig) -> dict[str, tuple[int, ...]]:
         conv(f"{name}.block.3", channels // 2, channels, 1)
 
     channels = config.channels
-    conv("encoder.model.0", 1, channels, config.kernel)
+    conv("encoder.model.0", config.inputs, channels, config.kernel)
     for i, stride in enumerate(config.strides):
         block(f"encoder.model.{3 * i + 1}", channels)
         conv(f"encoder.model.{3 * i + 3}", channels, 2 * channels, 2 * stride)
@@ -77,7 +77,7 @@ def published_shapes(config: MimiConfig) -> dict[str, tuple[int, ...]]:
         shapes[f"{up}.bias"] = (channels // 2,)
         channels //= 2
         block(f"decoder.model.{3 * i + 3}", channels)
-    conv(f"decoder.model.{last}", channels, 1, config.last_kernel)
+    conv(f"decoder.model.{last}", channels, config.outputs, config.last_kernel)
 
     for half in ("encoder", "decoder"):
         for layer in range(config.transformer_layers):

@@ -25,7 +25,9 @@ from backtalk.codecs.mimi.parts import (
 from backtalk.codecs.mimi.sizes_in_file import read_sizes
 from backtalk.errors import ModelError
 from backtalk.models.tensors import check_tensors, read_tensors
+from backtalk.nn.causal_spectra import CausalSpectrumAnalysis
 from backtalk.nn.conv import CausalConvTranspose1d
+from backtalk.nn.spectrum_synthesis import SpectrumSynthesis
 from backtalk.nn.transformer import Transformer
 from backtalk.nn.vector_quantizer import ResidualVectorQuantizer
 
@@ -74,6 +76,9 @@ def mimi_from_tensors(
     with torch.device("meta"):
         model = MimiModel(config)
     model.to_empty(device="cpu")
+    for module in model.modules():
+        if isinstance(module, CausalSpectrumAnalysis | SpectrumSynthesis):
+            module.compute_waves()
     with torch.no_grad():
         _fill(model, {name: tensor.float() for name, tensor in published.items()})
     return model.eval().requires_grad_(False)

@@ -1,7 +1,7 @@
 """SEANet: the convolutions between waveform and latents (arXiv 2009.02095; sizes of Mimi's).
 
 Every convolution but the first is preceded by an ELU. A residual block halves the channels and
-brings them back.
+brings them back. With `spectrum_hop`, the sound is spectra at both ends.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backtalk.codecs.mimi.config import MimiConfig
+from backtalk.nn.causal_spectra import CausalSpectrumAnalysis, CausalSpectrumSynthesis
 from backtalk.nn.conv import CausalConv1d, CausalConvTranspose1d, ConvState
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -20,7 +21,7 @@ Part = TypeVar("Part", bound=nn.Module)
 
 @dataclass(slots=True)
 class SeanetState:
-    """States of the convolutions, in the order in which they run."""
+    """States of the convolutions and of the spectra at an end, in the order in which they run."""
 
     convs: list[ConvState]
 
@@ -45,12 +46,14 @@ class ResidualBlock(nn.Module):
 
 
 class SeanetEncoder(nn.Module):
-    """Waveform to latents, `prod(strides)` samples per latent."""
+    """Waveform to latents, `frame_size / frame_positions` samples per latent."""
 
     def __init__(self, config: MimiConfig) -> None:
         super().__init__()
         channels = config.channels
-        self.first = CausalConv1d(1, channels, config.kernel)
+        hop = config.spectrum_hop
+        self.analysis = CausalSpectrumAnalysis(hop) if hop else None
+        self.first = CausalConv1d(config.inputs, channels, config.kernel)
         self.blocks = _modules(ResidualBlock)
         self.downs = _modules(CausalConv1d)
         for stride in config.strides:
@@ -60,8 +63,8 @@ class SeanetEncoder(nn.Module):
         self.last = CausalConv1d(channels, config.width, config.last_kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Whole streams, `[B, T, 1]` to `[B, T / prod(strides), width]`; differentiable."""
-        x = self.first(x)
+        """Whole streams, `[B, T, 1]` to `[B, latents, width]`; differentiable."""
+        x = self.first(x if self.analysis is None else self.analysis(x))
         for block, down in zip(self.blocks, self.downs, strict=True):
             x = down(F.elu(block(x)))
         y: Tensor = self.last(F.elu(x))
@@ -69,7 +72,8 @@ class SeanetEncoder(nn.Module):
 
     def alloc(self, slots: int) -> SeanetState:
         """State of `slots` streams that have not begun."""
-        convs = [self.first.alloc(slots)]
+        convs = [] if self.analysis is None else [self.analysis.alloc(slots)]
+        convs.append(self.first.alloc(slots))
         for block, down in zip(self.blocks, self.downs, strict=True):
             convs += [block.first.alloc(slots), down.alloc(slots)]
         return SeanetState([*convs, self.last.alloc(slots)])
@@ -83,12 +87,14 @@ class SeanetEncoder(nn.Module):
         """The next samples of every slot.
 
         Args:
-            x: `[slots, T, 1]`, T a multiple of `prod(strides)`.
+            x: `[slots, T, 1]`, T samples of whole latents.
             active: bool `[slots]`; the state of other slots stays as it is.
         Returns:
-            `[slots, T / prod(strides), width]`.
+            `[slots, latents, width]`.
         """
         convs = iter(state.convs)
+        if self.analysis is not None:
+            x = self.analysis.step(next(convs), x, active)
         x = self.first.step(next(convs), x, active)
         for block, down in zip(self.blocks, self.downs, strict=True):
             x = block.step(next(convs), x, active)
@@ -109,22 +115,27 @@ class SeanetDecoder(nn.Module):
             self.ups.append(CausalConvTranspose1d(channels, channels // 2, 2 * stride, stride))
             channels //= 2
             self.blocks.append(ResidualBlock(channels, config.residual_kernel))
-        self.last = CausalConv1d(channels, 1, config.last_kernel)
+        self.last = CausalConv1d(channels, config.outputs, config.last_kernel)
+        hop = config.spectrum_hop
+        self.synthesis = CausalSpectrumSynthesis(hop) if hop else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Whole streams, `[B, T, width]` to `[B, T * prod(strides), 1]`; differentiable."""
+        """Whole streams, `[B, latents, width]` to `[B, T, 1]`; differentiable."""
         x = self.first(x)
         for up, block in zip(self.ups, self.blocks, strict=True):
             x = block(up(F.elu(x)))
         y: Tensor = self.last(F.elu(x))
-        return y
+        return y if self.synthesis is None else self.synthesis(y)
 
     def alloc(self, slots: int) -> SeanetState:
         """State of `slots` streams that have not begun."""
         convs = [self.first.alloc(slots)]
         for up, block in zip(self.ups, self.blocks, strict=True):
             convs += [up.alloc(slots), block.first.alloc(slots)]
-        return SeanetState([*convs, self.last.alloc(slots)])
+        convs.append(self.last.alloc(slots))
+        if self.synthesis is not None:
+            convs.append(self.synthesis.alloc(slots))
+        return SeanetState(convs)
 
     def reset(self, state: SeanetState, mask: Tensor) -> None:
         """Begin anew the slots where `mask` (bool `[slots]`) is True."""
@@ -132,10 +143,10 @@ class SeanetDecoder(nn.Module):
             conv.reset(mask)
 
     def step(self, state: SeanetState, x: Tensor, active: Tensor) -> Tensor:
-        """The next latents of every slot, `[slots, T, width]` to `[slots, T * prod(strides), 1]`.
+        """The next latents of every slot, `[slots, latents, width]` to `[slots, T, 1]`.
 
         Args:
-            x: `[slots, T, width]`.
+            x: `[slots, latents, width]`.
             active: bool `[slots]`; the state of other slots stays as it is.
         """
         convs = iter(state.convs)
@@ -143,7 +154,8 @@ class SeanetDecoder(nn.Module):
         for up, block in zip(self.ups, self.blocks, strict=True):
             x = up.step(next(convs), F.elu_(x), active)
             x = block.step(next(convs), x, active)
-        return self.last.step(next(convs), F.elu_(x), active)
+        x = self.last.step(next(convs), F.elu_(x), active)
+        return x if self.synthesis is None else self.synthesis.step(next(convs), x, active)
 
 
 def _modules(kind: type[Part]) -> list[Part]:

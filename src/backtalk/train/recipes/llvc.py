@@ -36,7 +36,7 @@ from backtalk.llvc.network_weights import voice_of
 from backtalk.models.store import ModelStore
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.waveform_discriminators import WaveformDiscriminators
-from backtalk.train.adversary import LEAST_SQUARES, Adversary
+from backtalk.train.adversary import LEAST_SQUARES, Adversary, random_slice
 from backtalk.train.conversion.conversion_scores import ConversionJudge, Ears, RealEars
 from backtalk.train.conversion.pair_files import Pairs, open_pairs
 from backtalk.train.conversion.pair_windows import Disguise, PairWindows
@@ -215,10 +215,9 @@ class LlvcTraining:
         weighted = settings.mel_weight * losses["mel"]
         found: dict[str, Tensor] = {}
         if step >= settings.judge_from_step:
-            begin = int(torch.randint(said.shape[1] - settings.judge_slice + 1, ()))
-            slice_ = slice(begin, begin + settings.judge_slice)
-            found["judges"] = self.adversary.teach(said[:, slice_], made[:, slice_].detach())
-            losses |= self.adversary.judge(said[:, slice_], made[:, slice_])
+            part = random_slice(said.shape[1], settings.judge_slice)
+            found["judges"] = self.adversary.teach(said[:, part], made[:, part].detach())
+            losses |= self.adversary.judge(said[:, part], made[:, part])
             weighted = weighted + settings.adversarial_weight * losses["adversarial"]
             weighted = weighted + settings.feature_weight * losses["features"]
         gradient = descend(

@@ -2,9 +2,9 @@
 
 In two stages, as AudioDec was (arXiv 2305.16608): first everything learns, without judges; then
 codes stand still, and the decoder learns to please judges. So a step of the second stage costs no
-encoder, and what learns to write codes need not wait for the decoder. By default the second is
-left out: a few thousand steps of it have made the sound worse.
+encoder, and what learns to write codes need not wait for the decoder.
 
+Both ends are spectra instead of Mimi's convolutions at the rate of samples (`spectrum_hop`).
 The judges are three of EnCodec's five, with fewer filters; a mel loss helps where there are
 thousands of steps instead of millions. In the beginning nothing is quantized; then k-means finds
 the first centroids.
@@ -29,10 +29,11 @@ from backtalk.codecs.mimi.sizes_in_file import sizes_metadata
 from backtalk.models.store import ModelStore
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.stft_discriminator import MultiScaleDiscriminator
-from backtalk.train.adversary import HINGE, Adversary
+from backtalk.train.adversary import HINGE, Adversary, random_slice
 from backtalk.train.descend import descend
 from backtalk.train.learning_rate import rate_share, set_rate
 from backtalk.train.mimi_in_training import MimiInTraining, Remade, meaning_loss
+from backtalk.train.number_list import number_list
 from backtalk.train.seeding import step_random
 from backtalk.train.speech_store import Speech, open_speech
 from backtalk.train.speech_teacher import WhisperTeacher
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 _JUDGE_WINDOWS = (1024, 512, 256)
 _MEL_WINDOWS = (2048, 1024, 512, 256)
-_BETAS = (0.5, 0.9)
+_BETAS = (0.8, 0.99)
 _VECTORS_PER_CENTROID = 4
 _SCORED_WINDOWS = 32
 
@@ -61,10 +62,12 @@ class Settings(RunSettings):
         judge_batch_size: windows per step and device from there on.
         judge_frames: of a window, that the judges hear.
         quantized_share: of the first stage's sequences, the others passing vectors on unquantized.
-        learning_rate_steps: of the half cosine that the first stage follows, and does not finish.
+        whole_share: of sequences, that use all codebooks, the others any number.
         decoder_learning_rate: of the second stage.
     """
 
+    spectrum_hop: int
+    strides: str
     channels: int
     width: int
     layers: int
@@ -89,10 +92,10 @@ class Settings(RunSettings):
     judge_frames: int
     quantize_from_step: int
     quantized_share: float
+    whole_share: float
     codebook_decay: float
     reseed_every: int
     learning_rate: float
-    learning_rate_steps: int
     decoder_learning_rate: float
     judge_learning_rate: float
     warm_up_steps: int
@@ -106,6 +109,8 @@ class Settings(RunSettings):
         """The sizes of the model."""
         return MimiConfig(
             channels=self.channels,
+            strides=number_list("strides", self.strides),
+            spectrum_hop=self.spectrum_hop,
             width=self.width,
             transformer_layers=self.layers,
             heads=self.heads,
@@ -271,7 +276,7 @@ class MimiMini:
         settings, pcm = self.settings, batch["pcm"]
         set_rate(
             self.optimizer,
-            settings.learning_rate * self._rate_share(step, settings.learning_rate_steps),
+            settings.learning_rate * self._rate_share(step, settings.judge_from_step),
         )
         remade = self._remake(
             pcm,
@@ -294,19 +299,14 @@ class MimiMini:
         self.adversary.set_rate(share)
         self.codec.freeze_codes()
         remade = self._remake(pcm, 1.0, has_codebooks=True, reseed=False).pcm
-        heard = self._judged_slice()
-        judges = self.adversary.teach(pcm[:, heard], remade[:, heard].detach())
+        frame = settings.mimi.frame_size
+        part = random_slice(self.samples, settings.judge_frames * frame, frame)
+        judges = self.adversary.teach(pcm[:, part], remade[:, part].detach())
         return {
             "mel": self.mel(remade, pcm),
             "judges": judges,
-            **self.adversary.judge(pcm[:, heard], remade[:, heard]),
+            **self.adversary.judge(pcm[:, part], remade[:, part]),
         }
-
-    def _judged_slice(self) -> slice:
-        """Samples that the judges hear of a window, which are fewer because judges are slow."""
-        settings, frame = self.settings, self.settings.mimi.frame_size
-        first = int(torch.randint(settings.window_frames - settings.judge_frames + 1, ()))
-        return slice(first * frame, (first + settings.judge_frames) * frame)
 
     def _rate_share(self, step: int, steps: int) -> float:
         return rate_share(step, steps, self.settings.warm_up_steps, self.settings.final_rate_share)
@@ -314,10 +314,12 @@ class MimiMini:
     def _remake(
         self, pcm: Tensor, quantized_share: float, *, has_codebooks: bool, reseed: bool
     ) -> Remade:
-        size = (pcm.shape[0],)
+        size, codebooks = (pcm.shape[0],), self.settings.codebooks
+        is_whole = torch.rand(size, device=pcm.device) < self.settings.whole_share
+        depth = torch.randint(1, codebooks + 1, size, device=pcm.device)
         remade: Remade = self._run_codec(
             pcm,
-            torch.randint(1, self.settings.codebooks + 1, size, device=pcm.device),
+            torch.where(is_whole, codebooks, depth),
             torch.rand(size, device=pcm.device) < quantized_share,
             has_codebooks=has_codebooks,
             reseed=reseed,

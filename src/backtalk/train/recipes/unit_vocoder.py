@@ -28,6 +28,7 @@ from backtalk.nn.waveform_discriminators import WaveformDiscriminators
 from backtalk.train.adversary import LEAST_SQUARES, Adversary
 from backtalk.train.descend import descend
 from backtalk.train.learning_rate import rate_share, set_rate
+from backtalk.train.number_list import number_list
 from backtalk.train.seeding import step_random
 from backtalk.train.training import Batch, RunSettings, Stateful
 from backtalk.train.unit_speech import UnitSpeech, open_unit_speech
@@ -91,10 +92,10 @@ class Settings(RunSettings):
             units=units,
             embedding=self.embedding,
             channels=self.channels,
-            rates=_numbers("rates", self.rates),
-            rate_kernels=_numbers("rate_kernels", self.rate_kernels),
-            block_kernels=_numbers("block_kernels", self.block_kernels),
-            dilations=_numbers("dilations", self.dilations),
+            rates=number_list("rates", self.rates),
+            rate_kernels=number_list("rate_kernels", self.rate_kernels),
+            block_kernels=number_list("block_kernels", self.block_kernels),
+            dilations=number_list("dilations", self.dilations),
             spectrum_hop=self.spectrum_hop,
             duration_width=self.duration_width,
         )
@@ -268,10 +269,3 @@ def _open(
     settings: Settings, data: Path, out: Path, tokenizer: UnitTokenizer
 ) -> tuple[UnitSpeech, UnitSpeech]:
     return open_unit_speech(data, out, tokenizer, settings.hours, settings.segment_units)
-
-
-def _numbers(name: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError as error:
-        raise ConfigError(f"{name} is {text!r}; give whole numbers with commas") from error
