@@ -169,7 +169,10 @@ class MimiMini:
         self.mel = MelDistance(settings.mimi.sample_rate, _MEL_WINDOWS).to(fabric.device)
         self.codec = MimiInTraining(new_mimi(settings.mimi), teacher.width, settings.codebook_decay)
         self.optimizer = torch.optim.AdamW(
-            _decayed_apart(self.codec, settings.weight_decay), settings.learning_rate, _BETAS
+            _decayed_apart(self.codec, settings.weight_decay),
+            settings.learning_rate,
+            _BETAS,
+            fused=True,  # a fifth of a step's time otherwise
         )
         self._run_codec, self._codec_steps = fabric.setup(self.codec, self.optimizer)
         judges = MultiScaleDiscriminator(_JUDGE_WINDOWS, settings.judge_filters)
