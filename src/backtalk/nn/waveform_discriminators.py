@@ -2,12 +2,18 @@
 
 Period judges fold the sound into rows of a few samples and look down the columns; scale judges look
 at the sound itself, and at coarser copies of it.
+
+Narrow judges with PyTorch's initial weights are blind: every layer makes the sound softer, the
+verdict is the same for any, and thousands of steps go by before they tell made speech from real. So
+weights begin such that layers keep the level, which is brought from that of speech to about 1. (In
+the first scale spectral norm undoes that.)
 """
 
 from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
@@ -15,6 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 PERIODS = (2, 3, 5, 7, 11)
 
 _SLOPE = 0.1
+_LOUDER = 10.0
 _PERIOD_CHANNELS = (32, 128, 512, 1024, 1024)
 _SCALE_CHANNELS = (128, 128, 256, 512, 1024, 1024, 1024)
 _SCALE_KERNELS = (15, 41, 41, 41, 41, 41, 5)
@@ -91,15 +98,27 @@ class WaveformDiscriminators(nn.Module):
         self.scales = nn.ModuleList(
             ScaleDiscriminator(divisor, is_first=scale == 0) for scale in range(scales)
         )
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d | nn.Conv2d):
+                _keep_level(module)
 
     def forward(self, pcm: Tensor) -> list[list[Tensor]]:
         """What every judge sees in float [B, T]."""
+        pcm = _LOUDER * pcm
         seen = [judge(pcm) for judge in self.periods]
         for scale, judge in enumerate(self.scales):
             if scale:
                 pcm = F.avg_pool1d(pcm[:, None], 4, 2, 2)[:, 0]
             seen.append(judge(pcm))
         return seen
+
+
+@torch.no_grad()
+def _keep_level(conv: nn.Conv1d | nn.Conv2d) -> None:
+    weight = torch.empty_like(conv.weight)
+    conv.weight = nn.init.kaiming_normal_(weight, _SLOPE)  # the norm takes it apart
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
 
 
 def _seen(convs: nn.ModuleList, last: nn.Module, x: Tensor) -> list[Tensor]:
