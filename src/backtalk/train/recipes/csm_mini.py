@@ -143,7 +143,10 @@ class CsmMini:
         self.depth = DepthDraw(settings.full_depth_share, settings.mixed_depth_share)
         self.csm = CsmInTraining(new_csm(settings.csm(cardinality)))
         self.optimizer = torch.optim.AdamW(
-            _decayed_apart(self.csm, settings.weight_decay), settings.learning_rate, _BETAS
+            _decayed_apart(self.csm, settings.weight_decay),
+            settings.learning_rate,
+            _BETAS,
+            fused=True,
         )
         self._run, self._steps = fabric.setup(self.csm, self.optimizer)
         self.average: WeightAverage[CsmModel] = WeightAverage(

@@ -172,7 +172,7 @@ class MimiMini:
             _decayed_apart(self.codec, settings.weight_decay),
             settings.learning_rate,
             _BETAS,
-            fused=True,  # a fifth of a step's time otherwise
+            fused=True,
         )
         self._run_codec, self._codec_steps = fabric.setup(self.codec, self.optimizer)
         judges = MultiScaleDiscriminator(_JUDGE_WINDOWS, settings.judge_filters)
