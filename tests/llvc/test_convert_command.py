@@ -92,6 +92,13 @@ def test_a_voice_comes_from_a_file_or_the_store(tmp_path: Path, recording: Path)
     assert np.abs(read_audio(plain).pcm - read_audio(second).pcm).max() > 1e-3
 
 
+def test_without_a_voice_of_ones_own_there_is_that_of_the_package(
+    tmp_path: Path, recording: Path
+) -> None:
+    said = run(convert, recording, tmp_path / "out.wav", "--weights", "int8")
+    assert "in the voice llvc" in said.replace("\n", " ")
+
+
 def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(
     tmp_path: Path, recording: Path
 ) -> None:
@@ -100,7 +107,6 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(
     text.write_text("hello, this is no voice and no sound")
     random = ("--random-weights", "0")
     cases: list[tuple[str, tuple[Any, ...]]] = [
-        ("--random-weights 0", (recording, out)),
         ("no voice 'alto'", (recording, out, "--voice", "alto")),
         ("not a safetensors", (recording, out, "--voice", text)),
         ("not both", (recording, out, "--voice", text, *random)),

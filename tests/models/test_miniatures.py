@@ -13,6 +13,10 @@ from backtalk.audio.resample import resample
 from backtalk.cascade.hibari_tts import build_hibari_tts
 from backtalk.cascade.whisper_asr import WhisperAsr
 from backtalk.errors import ModelError
+from backtalk.llvc.config import SAMPLE_RATE
+from backtalk.llvc.engine import LlvcEngine
+from backtalk.llvc.stream import convert
+from backtalk.llvc.voice_file import read_voice
 from backtalk.models.miniatures import FOLDER, miniature_or_file, miniature_path
 from backtalk.models.store import ModelStore
 from backtalk.scorers.spoken_words import spoken_words
@@ -79,6 +83,19 @@ def error_share(asr: WhisperAsr, text: str, pcm: np.ndarray, sample_rate: int) -
     """Words that the recogniser does not hear, of those that are said."""
     heard = asr.transcribe(resample(pcm, sample_rate, asr.sample_rate)).text
     return float(jiwer.wer(" ".join(spoken_words(text)), " ".join(spoken_words(heard))))
+
+
+@pytest.mark.models
+def test_the_voice_says_most_of_what_it_hears(asr: WhisperAsr) -> None:
+    engine = LlvcEngine(read_voice(miniature_path("llvc")), chunk_factor=8)
+    shares = []
+    for path in sorted(QUESTIONS.glob("*.flac"))[:4]:
+        pcm = read_audio(path, SAMPLE_RATE).pcm
+        text = asr.transcribe(resample(pcm, SAMPLE_RATE, asr.sample_rate)).text
+        made = convert(engine, pcm)
+        assert np.abs(made - pcm).mean() > 0.3 * np.abs(pcm).mean()  # it is another sound
+        shares.append(error_share(asr, text, made, SAMPLE_RATE))
+    assert np.mean(shares) < 0.4
 
 
 @pytest.mark.models

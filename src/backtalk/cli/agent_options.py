@@ -36,7 +36,8 @@ VoiceConversionOption = Annotated[
     str | None,
     typer.Option(
         "--voice-conversion",
-        help="Say replies in this LLVC voice: a file, a name in the store, or random-0 (noise).",
+        help="Say replies in this LLVC voice: a file, a name in the store, llvc for the one that "
+        "comes with the package, or random-0 (noise).",
     ),
 ]
 SetOption = Annotated[

@@ -27,9 +27,11 @@ FILE_CHUNK_FACTOR = 8
 _EXAMPLES = """
 Examples:
 
-  backtalk convert me.wav other.wav --voice alto   a recording
+  backtalk convert me.wav other.wav                a recording, in the voice of the package
 
-  backtalk convert --voice alto                    microphone to loudspeaker (use headphones)
+  backtalk convert me.wav other.wav --voice alto   in another
+
+  backtalk convert                                 microphone to loudspeaker (use headphones)
 """
 
 
@@ -40,7 +42,10 @@ def convert(
     out: Annotated[Path | None, typer.Argument(help="WAV file to write.")] = None,
     voice: Annotated[
         str | None,
-        typer.Option(help="A .safetensors file, or a name in the store; else the only one there."),
+        typer.Option(
+            help="A .safetensors file, or a name in the store; else the only one there, or the one "
+            "that comes with the package."
+        ),
     ] = None,
     random_weights: Annotated[
         int | None, typer.Option(help="Random weights of this seed, to try without files: noise.")

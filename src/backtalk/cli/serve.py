@@ -83,7 +83,7 @@ def serve(
         str | None,
         typer.Option(
             help="Whom the system llvc sounds like: a file, a name in the store, or random-0 "
-            "(noise); else the only voice there."
+            "(noise); else the only voice there, or the one that comes with the package."
         ),
     ] = None,
     chunk_frames: Annotated[

@@ -73,8 +73,7 @@ def open_voice(
     """The voice that is asked for.
 
     Args:
-        voice: a file, a name in the store, or None for the only one there. `random-0` are the
-            random weights of seed 0.
+        voice: see `find_voice`; `random-0` are the random weights of seed 0.
         random_weights: a seed instead of a voice.
         bypass_prenet: leave a pre-net out.
         chunk_frames: size of a chunk, one of those that the voice has learned.

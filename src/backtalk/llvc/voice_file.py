@@ -14,10 +14,13 @@ import numpy as np
 from backtalk.errors import ConfigError, ModelError
 from backtalk.llvc.checkpoint import POSITIONS, Weights, check_weights, config_of
 from backtalk.llvc.config import LlvcConfig
+from backtalk.models.miniatures import miniature_path
 from backtalk.models.store import ModelStore
 from backtalk.models.tensors import refuse_what_is_no_safetensors
 
 FOLDER = "llvc"
+MINIATURE = "llvc"
+"""The voice that comes with the package."""
 """Of the store: a file per voice."""
 
 MOST_FRAMES = 1024
@@ -118,26 +121,28 @@ def write_voice(path: str | os.PathLike[str], voice: Voice) -> None:
 
 
 def find_voice(store: ModelStore, voice: str | None) -> Path:
-    """The file of a voice: a path, a name in the store's folder `llvc`, or the only one there.
+    """The file of a voice.
 
+    Args:
+        voice: a path, a name in the store's folder `llvc`, `llvc` for the miniature that comes with
+            the package, or None for the only one in the store, and if it has none the miniature.
     Raises:
-        ModelError: there is none, or several and no name; says what to do.
+        ModelError: there is none of that name, or several and no name; says what to do.
     """
     folder = store.root / FOLDER
     there = sorted(file.stem for file in folder.glob("*.safetensors"))
-    if voice is None and len(there) == 1:
-        return folder / f"{there[0]}.safetensors"
-    if voice is None and there:
+    if voice is None and len(there) > 1:
         raise ModelError(f"there are several voices, name one with --voice: {', '.join(there)}")
-    if voice is not None:
-        for path in (Path(voice), folder / f"{voice}.safetensors"):
-            if path.is_file():
-                return path
-    wanted = "no voice" if voice is None else f"no voice {voice!r}"
-    has = f"there are {', '.join(there)}" if there else "it holds none"
+    voice = voice or (there[0] if there else MINIATURE)
+    for path in (Path(voice), folder / f"{voice}.safetensors"):
+        if path.is_file():
+            return path
+    if voice == MINIATURE:
+        return miniature_path(MINIATURE)
     raise ModelError(
-        f"there is {wanted} in {folder} ({has}): put a voice's .safetensors file there, or give "
-        "its path to --voice, or use --random-weights 0 to try without"
+        f"there is no voice {voice!r} in {folder} ({', '.join(there) or 'it holds none'}): put a "
+        "voice's .safetensors file there, or give its path to --voice, or leave --voice out for "
+        "the one that comes with the package"
     )
 
 
