@@ -18,6 +18,7 @@ from backtalk.audio.files import write_wav  # noqa: E402
 from backtalk.codecs.mimi.codes_identity import codes_sha256  # noqa: E402
 from backtalk.codecs.mimi.load import load_mimi  # noqa: E402
 from backtalk.codecs.mimi.mimi_codec import MimiCodec  # noqa: E402
+from backtalk.errors import ConfigError  # noqa: E402
 from backtalk.stream.check import check_schedules  # noqa: E402
 from backtalk.train.harness import Hardware, train  # noqa: E402
 from backtalk.train.losses_file import read_losses  # noqa: E402
@@ -30,7 +31,7 @@ RECIPE = RECIPES["mimi-mini"]
 RATE = 24_000
 SMALL = (
     *(
-        "strides=2,4",
+        "strides=6,8",
         "channels=4",
         "width=16",
         "layers=1",
@@ -181,6 +182,11 @@ def test_the_recipe_as_it_is_shipped_fits_the_size_limit() -> None:
         model = mimi_mini.MimiModel(config)
     tensors = {name: tensor.half() for name, tensor in mimi_mini.mimi_tensors(model).items()}
     assert check_size(tensors) < SIZE_LIMIT_BYTES
+
+
+def test_strides_that_make_another_frame_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="make frames of 60 ms; they must be 80 ms"):
+        run(data, tmp_path, Watching(), "strides=6,6", precision="32-true")
 
 
 def test_every_setting_is_in_the_recipes_file() -> None:

@@ -15,6 +15,7 @@ from backtalk.audio.log_mel import SAMPLE_RATE, log_mel
 from backtalk.audio.resample import resample
 from backtalk.errors import ModelError
 
+FRAME_MS = 80
 STATES_PER_FRAME = 4  # 50 Hz to 12.5 Hz
 _POOLED = 8
 

@@ -26,6 +26,7 @@ from backtalk.codecs.mimi.mimi_model import MimiModel
 from backtalk.codecs.mimi.new_mimi import new_mimi
 from backtalk.codecs.mimi.save import mimi_tensors
 from backtalk.codecs.mimi.sizes_in_file import sizes_metadata
+from backtalk.errors import ConfigError
 from backtalk.models.store import ModelStore
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.stft_discriminator import MultiScaleDiscriminator
@@ -36,7 +37,7 @@ from backtalk.train.mimi_in_training import MimiInTraining, Remade, meaning_loss
 from backtalk.train.number_list import number_list
 from backtalk.train.seeding import step_random
 from backtalk.train.speech_store import Speech, open_speech
-from backtalk.train.speech_teacher import WhisperTeacher
+from backtalk.train.speech_teacher import FRAME_MS, WhisperTeacher
 from backtalk.train.speech_windows import draw_windows, spread_windows
 from backtalk.train.training import Batch, RunSettings, Stateful
 from backtalk.train.weight_average import WeightAverage
@@ -142,7 +143,17 @@ class Teacher(Protocol):
 
 
 def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> MimiMini:
-    """A new model in training, with Whisper tiny as its teacher."""
+    """A new model in training, with Whisper tiny as its teacher.
+
+    Raises:
+        ConfigError: frames are not as long as the teacher's.
+    """
+    frame_ms = 1000 / settings.mimi.frame_rate
+    if frame_ms != FRAME_MS:
+        raise ConfigError(
+            f"strides {settings.strides} and spectrum_hop {settings.spectrum_hop} make frames of "
+            f"{frame_ms:g} ms; they must be {FRAME_MS} ms"
+        )
     teacher = WhisperTeacher(
         ModelStore.default().require("whisper-tiny.en"), settings.mimi.sample_rate
     )
