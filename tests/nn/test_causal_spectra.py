@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -17,6 +16,7 @@ from backtalk.nn.causal_spectra import (  # noqa: E402
 )
 from backtalk.nn.spectrum_synthesis import SpectrumSynthesis  # noqa: E402
 from backtalk.stream.check import check_rows, check_schedules  # noqa: E402
+from nn.layer_streams import LayerStream, SlottedLayer  # noqa: E402
 
 HOP = 6
 WINDOW = 4 * HOP
@@ -29,38 +29,6 @@ BOTH = pytest.mark.parametrize(
 
 def normal(*shape: int) -> Any:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.manual_seed(sum(shape)))
-
-
-class Stream:
-    """One slot, fed pieces of any number of hops: x is [hops, inputs per hop, channels]."""
-
-    def __init__(self, layer: Any) -> None:
-        self.layer, self.state = layer, layer.alloc(1)
-
-    def push(self, x: Any) -> Any:
-        if not len(x):
-            return np.zeros((0, 1, 1))
-        y = self.layer.step(self.state, x.flatten(0, 1)[None], torch.tensor([True]))[0]
-        return y.unflatten(0, (len(x), -1)).numpy()
-
-    def flush(self) -> Any:
-        return np.zeros((0, 1, 1))
-
-
-class Slotted:
-    """A layer with numpy masks, as the checker hands them."""
-
-    def __init__(self, layer: Any) -> None:
-        self.layer = layer
-
-    def alloc(self, slots: int) -> Any:
-        return self.layer.alloc(slots)
-
-    def reset(self, state: Any, mask: np.ndarray) -> None:
-        self.layer.reset(state, torch.from_numpy(mask))
-
-    def step(self, state: Any, x: Any, active: np.ndarray) -> Any:
-        return self.layer.step(state, x, torch.from_numpy(active)).numpy()
 
 
 def test_analysis_is_the_logarithm_of_torchs_magnitudes() -> None:
@@ -93,14 +61,14 @@ def test_synthesis_is_what_spectra_sound_like_one_and_a_half_hops_later() -> Non
 def test_any_chunk_schedule_gives_the_offline_result(layer: Any, shape: tuple[int, int]) -> None:
     x = normal(30, *shape)
     expected = layer(x.flatten(0, 1)[None])[0].unflatten(0, (len(x), -1))
-    check_schedules(lambda: Stream(layer), x, offline=expected.numpy(), axis=0, atol=1e-9)
+    check_schedules(lambda: LayerStream(layer), x, offline=expected.numpy(), axis=0, atol=1e-9)
 
 
 @BOTH
 @torch.inference_mode()
 def test_rows_do_not_touch_each_other(layer: Any, shape: tuple[int, int]) -> None:
     inputs = [normal(3, *shape).flatten(0, 1) + i for i in range(4)]
-    check_rows(Slotted(layer), inputs, atol=1e-9)
+    check_rows(SlottedLayer(layer), inputs, atol=1e-9)
 
 
 @BOTH

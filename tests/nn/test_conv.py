@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -17,6 +16,7 @@ from backtalk.nn.conv import (  # noqa: E402
     DepthwiseConvTranspose1d,
 )
 from backtalk.stream.check import check_rows, check_schedules  # noqa: E402
+from nn.layer_streams import LayerStream, SlottedLayer  # noqa: E402
 
 CHANNELS = 3
 PLAIN = [(7, 1), (8, 4), (3, 1), (5, 2), (1, 1), (4, 4)]
@@ -72,38 +72,6 @@ def inputs_per_step(layer: Any) -> int:
     return layer.stride if isinstance(layer, CausalConv1d) else 1
 
 
-class Stream:
-    """One slot, fed pieces of any number of steps: x is [steps, inputs per step, channels]."""
-
-    def __init__(self, layer: Any) -> None:
-        self.layer, self.state = layer, layer.alloc(1)
-
-    def push(self, x: Any) -> Any:
-        if not len(x):
-            return np.zeros((0, 1, 1))
-        y = self.layer.step(self.state, x.flatten(0, 1)[None], torch.tensor([True]))[0]
-        return y.unflatten(0, (len(x), -1)).numpy()
-
-    def flush(self) -> Any:
-        return np.zeros((0, 1, 1))
-
-
-class Slotted:
-    """A layer with numpy masks, as the checker hands them."""
-
-    def __init__(self, layer: Any) -> None:
-        self.layer = layer
-
-    def alloc(self, slots: int) -> Any:
-        return self.layer.alloc(slots)
-
-    def reset(self, state: Any, mask: np.ndarray) -> None:
-        self.layer.reset(state, torch.from_numpy(mask))
-
-    def step(self, state: Any, x: Any, active: np.ndarray) -> Any:
-        return self.layer.step(state, x, torch.from_numpy(active)).numpy()
-
-
 @pytest.mark.parametrize(("kind", "kernel", "stride"), CASES)
 @torch.inference_mode()
 def test_any_chunk_schedule_gives_what_torch_computes_offline(
@@ -112,7 +80,7 @@ def test_any_chunk_schedule_gives_what_torch_computes_offline(
     layer, offline = make(kind, kernel, stride)
     x = normal(40, inputs_per_step(layer), CHANNELS)
     expected = offline(x.flatten(0, 1)[None])[0].unflatten(0, (len(x), -1))
-    check_schedules(lambda: Stream(layer), x, offline=expected.numpy(), axis=0, atol=1e-9)
+    check_schedules(lambda: LayerStream(layer), x, offline=expected.numpy(), axis=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("kind", "kernel", "stride"), CASES)
@@ -120,7 +88,7 @@ def test_any_chunk_schedule_gives_what_torch_computes_offline(
 def test_rows_do_not_touch_each_other(kind: str, kernel: int, stride: int) -> None:
     layer, _ = make(kind, kernel, stride)
     inputs = [normal(2 * inputs_per_step(layer), CHANNELS) for _ in range(4)]
-    check_rows(Slotted(layer), inputs, atol=1e-9)
+    check_rows(SlottedLayer(layer), inputs, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["zeros", "replicate", "transposed", "depthwise"])
