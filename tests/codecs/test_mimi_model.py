@@ -18,6 +18,7 @@ from backtalk.codecs.mimi.load import mimi_from_tensors  # noqa: E402
 from backtalk.codecs.mimi.mimi_model import LONGEST_STEP_FRAMES, MimiModel  # noqa: E402
 from backtalk.codecs.mimi.random_mimi import random_mimi  # noqa: E402
 from backtalk.stream.check import check_rows, check_schedules  # noqa: E402
+from slotted_part import SlottedPart  # noqa: E402
 
 SMALL = mimi_small()
 
@@ -78,22 +79,6 @@ class Decoding:
         return self.push(torch.zeros(0, SMALL.total_codebooks, dtype=torch.int64))
 
 
-class Slotted:
-    """One half with numpy masks, as the checker hands them."""
-
-    def __init__(self, part: Any) -> None:
-        self.part = part
-
-    def alloc(self, slots: int) -> Any:
-        return self.part.alloc(slots)
-
-    def reset(self, state: Any, mask: np.ndarray) -> None:
-        self.part.reset(state, torch.from_numpy(mask))
-
-    def step(self, state: Any, x: Any, active: np.ndarray) -> Any:
-        return self.part.step(state, x, torch.from_numpy(active)).numpy()
-
-
 @torch.inference_mode()
 def test_codes_are_those_of_transformers_in_any_schedule(
     model: MimiModel, golden: dict[str, Any]
@@ -116,14 +101,14 @@ def test_sound_is_that_of_transformers_in_any_schedule(
 @torch.inference_mode()
 def test_encoding_slots_do_not_touch_each_other(model: MimiModel) -> None:
     inputs = [torch.randn(2 * FRAME, generator=torch.manual_seed(i)) for i in range(5)]
-    check_rows(Slotted(model.encoder), inputs)
+    check_rows(SlottedPart(model.encoder), inputs)
 
 
 @torch.inference_mode()
 def test_decoding_slots_do_not_touch_each_other(model: MimiModel) -> None:
     torch.manual_seed(0)
     inputs = [torch.randint(0, SMALL.cardinality, (4, 2)) for _ in range(5)]
-    check_rows(Slotted(model.decoder), inputs, atol=1e-5)
+    check_rows(SlottedPart(model.decoder), inputs, atol=1e-5)
 
 
 @torch.inference_mode()
@@ -132,9 +117,9 @@ def test_slots_of_a_mimi_with_spectra_at_its_ends_do_not_touch_each_other() -> N
     model = random_mimi(0, config)
     torch.manual_seed(0)
     pcm = [torch.randn(2 * config.frame_size) for _ in range(5)]
-    check_rows(Slotted(model.encoder), pcm)
+    check_rows(SlottedPart(model.encoder), pcm)
     codes = [torch.randint(0, SMALL.cardinality, (4, 2)) for _ in range(5)]
-    check_rows(Slotted(model.decoder), codes, atol=1e-5)
+    check_rows(SlottedPart(model.decoder), codes, atol=1e-5)
 
 
 @torch.inference_mode()

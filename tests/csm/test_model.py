@@ -18,6 +18,7 @@ from backtalk.csm.model import CsmModel  # noqa: E402
 from backtalk.nn.sampling import fill_gumbel  # noqa: E402
 from backtalk.stream.check import check_rows  # noqa: E402
 from csm.golden_weights import golden_codes, golden_tensors, golden_text  # noqa: E402
+from slotted_part import SlottedPart  # noqa: E402
 
 CONFIG = csm_tiny()
 GOLDEN = Path(__file__).parents[1] / "golden" / "csm_tiny.safetensors"
@@ -77,28 +78,19 @@ def test_greedy_frames_are_those_of_transformers(golden_model: CsmModel) -> None
     assert torch.equal(torch.stack(frames), load_file(GOLDEN)["frames"])
 
 
-class Slotted:
+class SlottedFrames(SlottedPart):
     """Frames of many rows; what comes in is a position to take before the frame."""
-
-    def __init__(self, model: CsmModel) -> None:
-        self.model = model
-
-    def alloc(self, slots: int) -> Any:
-        return self.model.alloc(slots)
-
-    def reset(self, state: Any, mask: np.ndarray) -> None:
-        self.model.reset(state, torch.from_numpy(mask))
 
     def step(self, state: Any, x: Any, active: np.ndarray) -> np.ndarray:
         mask = torch.from_numpy(active)
-        self.model.take(state, x, mask)
-        return self.model.step(state, mask, 5).numpy()
+        self.part.take(state, x, mask)
+        return self.part.step(state, mask, 5).numpy()
 
 
 @torch.inference_mode()
 def test_rows_do_not_touch_each_other(golden_model: CsmModel) -> None:
     inputs = [torch.randn(1, CONFIG.backbone.width) for _ in range(5)]
-    check_rows(Slotted(golden_model), inputs)
+    check_rows(SlottedFrames(golden_model), inputs)
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ from backtalk.llvc.network_weights import network_of, published_views, voice_of 
 from backtalk.llvc.random_voice import random_voice  # noqa: E402
 from backtalk.llvc.voice_file import Voice  # noqa: E402
 from backtalk.stream.check import check_rows, check_schedules  # noqa: E402
+from slotted_part import SlottedPart  # noqa: E402
 
 ACTIVE = torch.tensor([True])
 CHUNK = SMALL.chunk_size
@@ -51,22 +52,6 @@ class Converting:
         return np.zeros((0, CHUNK), np.float32)
 
 
-class Slotted:
-    """The network with numpy masks, as the checker hands them."""
-
-    def __init__(self, network: LlvcNetwork) -> None:
-        self.network = network
-
-    def alloc(self, slots: int) -> Any:
-        return self.network.alloc(slots)
-
-    def reset(self, state: Any, mask: np.ndarray) -> None:
-        self.network.reset(state, torch.from_numpy(mask))
-
-    def step(self, state: Any, x: Any, active: np.ndarray) -> Any:
-        return self.network.step(state, x, torch.from_numpy(active)).numpy()
-
-
 @pytest.mark.parametrize("variant", ["prenet", "nc"])
 @torch.inference_mode()
 def test_a_whole_file_becomes_what_the_authors_code_makes_of_it(
@@ -92,7 +77,7 @@ def test_any_chunk_schedule_gives_what_the_authors_code_gives(
 @torch.inference_mode()
 def test_slots_do_not_touch_each_other(golden: dict[str, Any], variant: str) -> None:
     inputs = [torch.from_numpy(noise(2 * CHUNK, seed)) for seed in range(5)]
-    check_rows(Slotted(golden_network(golden, variant)), inputs, atol=1e-6)
+    check_rows(SlottedPart(golden_network(golden, variant)), inputs, atol=1e-6)
 
 
 @torch.inference_mode()

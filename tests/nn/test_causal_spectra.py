@@ -16,7 +16,8 @@ from backtalk.nn.causal_spectra import (  # noqa: E402
 )
 from backtalk.nn.spectrum_synthesis import SpectrumSynthesis  # noqa: E402
 from backtalk.stream.check import check_rows, check_schedules  # noqa: E402
-from nn.layer_streams import LayerStream, SlottedLayer  # noqa: E402
+from nn.layer_stream import LayerStream  # noqa: E402
+from slotted_part import SlottedPart  # noqa: E402
 
 HOP = 6
 WINDOW = 4 * HOP
@@ -68,7 +69,7 @@ def test_any_chunk_schedule_gives_the_offline_result(layer: Any, shape: tuple[in
 @torch.inference_mode()
 def test_rows_do_not_touch_each_other(layer: Any, shape: tuple[int, int]) -> None:
     inputs = [normal(3, *shape).flatten(0, 1) + i for i in range(4)]
-    check_rows(SlottedLayer(layer), inputs, atol=1e-9)
+    check_rows(SlottedPart(layer), inputs, atol=1e-9)
 
 
 @BOTH

@@ -16,7 +16,8 @@ from backtalk.nn.conv import (  # noqa: E402
     DepthwiseConvTranspose1d,
 )
 from backtalk.stream.check import check_rows, check_schedules  # noqa: E402
-from nn.layer_streams import LayerStream, SlottedLayer  # noqa: E402
+from nn.layer_stream import LayerStream  # noqa: E402
+from slotted_part import SlottedPart  # noqa: E402
 
 CHANNELS = 3
 PLAIN = [(7, 1), (8, 4), (3, 1), (5, 2), (1, 1), (4, 4)]
@@ -88,7 +89,7 @@ def test_any_chunk_schedule_gives_what_torch_computes_offline(
 def test_rows_do_not_touch_each_other(kind: str, kernel: int, stride: int) -> None:
     layer, _ = make(kind, kernel, stride)
     inputs = [normal(2 * inputs_per_step(layer), CHANNELS) for _ in range(4)]
-    check_rows(SlottedLayer(layer), inputs, atol=1e-9)
+    check_rows(SlottedPart(layer), inputs, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["zeros", "replicate", "transposed", "depthwise"])

@@ -20,6 +20,7 @@ from backtalk.nn.rope import (  # noqa: E402
 )
 from backtalk.nn.transformer import Transformer  # noqa: E402
 from backtalk.stream.check import check_rows, check_schedules  # noqa: E402
+from slotted_part import SlottedPart  # noqa: E402
 
 WIDTH = 16
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -58,22 +59,6 @@ class Stream:
         return np.zeros((0, WIDTH))
 
 
-class Slotted:
-    """The transformer with numpy masks, as the checker hands them."""
-
-    def __init__(self, part: Transformer) -> None:
-        self.part = part
-
-    def alloc(self, slots: int) -> Any:
-        return self.part.alloc(slots)
-
-    def reset(self, state: Any, mask: np.ndarray) -> None:
-        self.part.reset(state, torch.from_numpy(mask))
-
-    def step(self, state: Any, x: Any, active: np.ndarray) -> Any:
-        return self.part.step(state, x, torch.from_numpy(active)).numpy()
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 @torch.inference_mode()
 def test_any_step_schedule_gives_the_whole_sequence(name: str) -> None:
@@ -86,7 +71,7 @@ def test_any_step_schedule_gives_the_whole_sequence(name: str) -> None:
 @torch.inference_mode()
 def test_rows_do_not_touch_each_other(name: str) -> None:
     inputs = [torch.randn(2, WIDTH, dtype=torch.float64) for _ in range(5)]
-    check_rows(Slotted(make(name)), inputs, atol=1e-9)
+    check_rows(SlottedPart(make(name)), inputs, atol=1e-9)
 
 
 @torch.inference_mode()

@@ -131,9 +131,10 @@ def find_voice(store: ModelStore, voice: str | None) -> Path:
     """
     folder = store.root / FOLDER
     there = sorted(file.stem for file in folder.glob("*.safetensors"))
-    if voice is None and len(there) > 1:
-        raise ModelError(f"there are several voices, name one with --voice: {', '.join(there)}")
-    voice = voice or (there[0] if there else MINIATURE)
+    if voice is None:
+        if len(there) > 1:
+            raise ModelError(f"there are several voices, name one with --voice: {', '.join(there)}")
+        return folder / f"{there[0]}.safetensors" if there else miniature_path(MINIATURE)
     for path in (Path(voice), folder / f"{voice}.safetensors"):
         if path.is_file():
             return path

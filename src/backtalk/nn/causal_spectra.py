@@ -7,14 +7,12 @@ Samples and spectra lie channels last, as in `nn/conv.py`; windows are four hops
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backtalk.nn.conv import ConvState, windows
-from backtalk.nn.spectrum_synthesis import OVERLAP, SpectrumSynthesis
+from backtalk.nn.conv import ConvState, new_state, windows
+from backtalk.nn.spectrum_synthesis import OVERLAP, SpectrumSynthesis, fourier
 
 _QUIETEST = 1e-3
 # About the mean logarithm of speech, so that a network is given numbers around zero.
@@ -41,15 +39,13 @@ class CausalSpectrumAnalysis(nn.Module):
 
     def compute_waves(self) -> None:
         """Fill what is no weight; again where a module was built without values."""
-        samples = torch.arange(self.window)[:, None]
-        angles = samples * torch.arange(self.bins) * (2 * math.pi / self.window)
-        envelope = torch.hann_window(self.window)[:, None] * self.window**-0.5
-        waves = torch.cat((torch.cos(angles), -torch.sin(angles)), dim=1) * envelope
+        envelope = torch.hann_window(self.window) * self.window**-0.5
+        waves = (fourier(self.window) * envelope).T.contiguous()
         self.register_buffer("waves", waves, persistent=False)
 
     def alloc(self, slots: int) -> ConvState:
         """State of `slots` streams that have not begun."""
-        return _new_state(self.waves, slots, self.window - self.hop, 1)
+        return new_state(self, slots, self.window - self.hop, 1)
 
     def reset(self, state: ConvState, mask: Tensor) -> None:
         """Begin anew the slots where `mask` (bool `[slots]`) is True."""
@@ -95,7 +91,7 @@ class CausalSpectrumSynthesis(nn.Module):
 
     def alloc(self, slots: int) -> ConvState:
         """State of `slots` streams that have not begun."""
-        return _new_state(self.synthesis.waves, slots, OVERLAP - 1, self.features)
+        return new_state(self, slots, OVERLAP - 1, self.features)
 
     def reset(self, state: ConvState, mask: Tensor) -> None:
         """Begin anew the slots where `mask` (bool `[slots]`) is True."""
@@ -130,10 +126,3 @@ class CausalSpectrumSynthesis(nn.Module):
         for age in range(1, OVERLAP):
             y = y + pieces[:, OVERLAP - 1 - age : OVERLAP - 1 - age + length, age]
         return y.reshape(joined.shape[0], -1, 1)
-
-
-def _new_state(like: Tensor, slots: int, history: int, channels: int) -> ConvState:
-    return ConvState(
-        like.new_zeros(slots, history, channels),
-        torch.ones(slots, dtype=torch.bool, device=like.device),
-    )

@@ -90,7 +90,7 @@ class CausalConv1d(nn.Module):
 
     def alloc(self, slots: int) -> ConvState:
         """State of `slots` streams that have not begun."""
-        return _new_state(self, slots, self.kernel - self.stride, self.in_channels)
+        return new_state(self, slots, self.kernel - self.stride, self.in_channels)
 
     def reset(self, state: ConvState, mask: Tensor) -> None:
         """Begin anew the slots where `mask` (bool `[slots]`) is True."""
@@ -163,7 +163,7 @@ class CausalConvTranspose1d(nn.Module):
 
     def alloc(self, slots: int) -> ConvState:
         """State of `slots` streams that have not begun."""
-        return _new_state(self, slots, self.reach - 1, self.in_channels)
+        return new_state(self, slots, self.reach - 1, self.in_channels)
 
     def reset(self, state: ConvState, mask: Tensor) -> None:
         """Begin anew the slots where `mask` (bool `[slots]`) is True."""
@@ -241,7 +241,7 @@ class DepthwiseConvTranspose1d(nn.Module):
 
     def alloc(self, slots: int) -> ConvState:
         """State of `slots` streams that have not begun."""
-        return _new_state(self, slots, self.reach - 1, self.channels)
+        return new_state(self, slots, self.reach - 1, self.channels)
 
     def reset(self, state: ConvState, mask: Tensor) -> None:
         """Begin anew the slots where `mask` (bool `[slots]`) is True."""
@@ -287,7 +287,13 @@ def windows(x: Tensor, kernel: int, stride: int) -> Tensor:
     return x.as_strided(shape, (length * channels, stride * channels, 1)).contiguous()
 
 
-def _new_state(part: nn.Module, slots: int, history: int, channels: int) -> ConvState:
+def new_state(part: nn.Module, slots: int, history: int, channels: int) -> ConvState:
+    """State of `slots` streams that have not begun, for a layer that looks back at inputs.
+
+    Args:
+        part: whose weights or buffers say which device and type.
+        history: inputs to remember, of so many channels.
+    """
     # Integer weights have no activations of their type: take the type of any that is not.
     like = next(p for p in (*part.parameters(), *part.buffers()) if p.is_floating_point())
     return ConvState(

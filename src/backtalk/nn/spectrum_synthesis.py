@@ -40,12 +40,11 @@ class SpectrumSynthesis(nn.Module):
     def compute_waves(self) -> None:
         """Fill what is no weight; again where a module was built without values."""
         window = OVERLAP * self.hop
-        angles = torch.arange(self.bins)[:, None] * torch.arange(window) * (2 * math.pi / window)
         # Bins that a real signal has twice count twice; squared Hann windows add up to 1.5.
         counts = torch.full((self.bins, 1), 2.0)
         counts[0] = counts[-1] = 1.0
         envelope = torch.hann_window(window) * counts / (window * 1.5) * window**0.5
-        waves = torch.cat((torch.cos(angles) * envelope, -torch.sin(angles) * envelope))
+        waves = fourier(window) * envelope.repeat(2, 1)
         self.register_buffer("waves", waves[:, None], persistent=False)
 
     def polar(self, x: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
@@ -69,3 +68,10 @@ class SpectrumSynthesis(nn.Module):
         pcm = F.conv_transpose1d(spectra, self.waves, stride=self.hop)
         cut = (self.waves.shape[-1] - self.hop) // 2
         return pcm[..., cut : pcm.shape[-1] - cut]
+
+
+def fourier(window: int) -> Tensor:
+    """The discrete Fourier transform of a real window: float [2 bins, window], real parts first."""
+    bins = torch.arange(window // 2 + 1)[:, None]
+    angles = bins * torch.arange(window) * (2 * math.pi / window)
+    return torch.cat((torch.cos(angles), -torch.sin(angles)))

@@ -148,7 +148,7 @@ def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> MimiMini
     Raises:
         ConfigError: frames are not as long as the teacher's.
     """
-    frame_ms = 1000 / settings.mimi.frame_rate
+    frame_ms = 1000 * settings.mimi.frame_size / settings.mimi.sample_rate
     if frame_ms != FRAME_MS:
         raise ConfigError(
             f"strides {settings.strides} and spectrum_hop {settings.spectrum_hop} make frames of "

@@ -1,4 +1,4 @@
-"""Layers whose samples lie channels last, as the checker wants to hold them."""
+"""A layer whose samples lie channels last as a stream, for the checker."""
 
 from __future__ import annotations
 
@@ -22,19 +22,3 @@ class LayerStream:
 
     def flush(self) -> Any:
         return np.zeros((0, 1, 1))
-
-
-class SlottedLayer:
-    """A layer with numpy masks, as the checker hands them."""
-
-    def __init__(self, layer: Any) -> None:
-        self.layer = layer
-
-    def alloc(self, slots: int) -> Any:
-        return self.layer.alloc(slots)
-
-    def reset(self, state: Any, mask: np.ndarray) -> None:
-        self.layer.reset(state, torch.from_numpy(mask))
-
-    def step(self, state: Any, x: Any, active: np.ndarray) -> Any:
-        return self.layer.step(state, x, torch.from_numpy(active)).numpy()
