@@ -42,11 +42,7 @@ def spoken_codes(texts: list[str], config: CsmConfig, frames: int, seed: int = 0
     random = np.random.default_rng(seed)
     shape = (frames * len(texts), config.codebooks)
     codes = random.integers(1, config.card, shape).astype(np.int16)
-    starts = np.arange(len(texts) + 1) * frames
-    words = [np.linspace(0, frames, len(text.split()) + 1).astype(int) for text in texts]
-    return SpokenCodes(
-        tuple(texts), codes, starts, tuple(tuple(map(int, w)) for w in words), "made up", 12.5
-    )
+    return SpokenCodes(tuple(texts), codes, np.full(len(texts), frames))
 
 
 def write_codec(path: Path, seed: int = 0) -> str:

@@ -35,7 +35,7 @@ SMALL = (
     *("layers=2", "width=32", "hidden=48", "heads=2", "kv_heads=1", "max_positions=400"),
     *("depth_layers=1", "depth_width=16", "depth_hidden=24", "depth_heads=2", "depth_kv_heads=1"),
     *("codebooks=3", "batch_size=2", "positions=160", "hours=0.01", "steps=8", "log_every=1"),
-    *("score_every=8", "checkpoint_every=3", "workers=0", "warm_up_steps=2"),
+    *("score_every=8", "checkpoint_every=3", "workers=0", "warm_up_steps=2", "readings=0"),
 )
 
 

@@ -14,13 +14,16 @@ from backtalk.codecs.mimi.config import mimi_small  # noqa: E402
 from backtalk.codecs.mimi.mimi_codec import MimiCodec  # noqa: E402
 from backtalk.codecs.mimi.mimi_model import MimiModel  # noqa: E402
 from backtalk.codecs.mimi.random_mimi import random_mimi  # noqa: E402
-from backtalk.train import spoken_codes  # noqa: E402
+from backtalk.train import readings, spoken_codes  # noqa: E402
 from backtalk.train.minitalk.corpus import Corpus, begin_corpus  # noqa: E402
 from backtalk.train.minitalk.grammar import draw_dialogue  # noqa: E402
 from backtalk.train.minitalk.plan import MiniTalkSettings  # noqa: E402
 from backtalk.train.minitalk.shard_file import ShardWriter  # noqa: E402
+from backtalk.train.minitalk.splits import Split  # noqa: E402
 from backtalk.train.minitalk.spoken import Spoken  # noqa: E402
-from backtalk.train.spoken_codes import CodeStore, encode_all  # noqa: E402
+from backtalk.train.readings import SHARD, reading_codes  # noqa: E402
+from backtalk.train.spoken_answers import answer_codes  # noqa: E402
+from backtalk.train.spoken_codes import CodeStore, SpokenCodes, encode_all  # noqa: E402
 from backtalk.train.training_error import TrainingError  # noqa: E402
 
 
@@ -59,8 +62,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-def store(corpus: Corpus, folder: Path, codec: MimiModel, sha256: str = "a") -> CodeStore:
-    return CodeStore(corpus, folder, codec, sha256, 3)
+def read(
+    corpus: Corpus, split: Split, hours: float, folder: Path, codec: MimiModel, sha256: str = "a"
+) -> SpokenCodes:
+    return answer_codes(CodeStore(folder, codec, sha256, 3), corpus, split, hours)
 
 
 def test_recordings_encoded_together_have_the_codes_of_a_stream(codec: MimiModel) -> None:
@@ -74,18 +79,18 @@ def test_recordings_encoded_together_have_the_codes_of_a_stream(codec: MimiModel
 def test_every_answer_of_a_split_is_there_with_its_text(
     corpus: Corpus, codec: MimiModel, tmp_path: Path
 ) -> None:
-    spoken = store(corpus, tmp_path, codec).read("valid", 1.0)
+    spoken = read(corpus, "valid", 1.0, tmp_path, codec)
     turns = [turn for item in corpus.items("valid") for turn in item.turns]
     assert list(spoken.texts) == [turn.answer.text for turn in turns]
     pcm, _ = turns[3].answer.pcm()
     assert np.array_equal(spoken.of(3), MimiCodec(codec, 3).encode(pcm))
-    assert spoken.codes.shape == (spoken.starts[-1], 3)
+    assert spoken.codes.shape == (spoken.lengths.sum(), 3)
 
 
 def test_what_is_encoded_is_not_encoded_again(
     corpus: Corpus, codec: MimiModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = store(corpus, tmp_path, codec).read("train", 1.0)
+    first = read(corpus, "train", 1.0, tmp_path, codec)
     (tmp_path / "train-0001.safetensors").unlink()  # as if it had been stopped there
     encoded: list[int] = []
 
@@ -94,7 +99,7 @@ def test_what_is_encoded_is_not_encoded_again(
         return encode_all(codec, sound, codebooks)
 
     monkeypatch.setattr(spoken_codes, "encode_all", count)
-    again = store(corpus, tmp_path, codec).read("train", 1.0)
+    again = read(corpus, "train", 1.0, tmp_path, codec)
     assert len(encoded) == 1
     assert np.array_equal(again.codes, first.codes)
     assert again.texts == first.texts
@@ -103,21 +108,44 @@ def test_what_is_encoded_is_not_encoded_again(
 def test_no_more_shards_are_read_than_are_wanted(
     corpus: Corpus, codec: MimiModel, tmp_path: Path
 ) -> None:
-    store(corpus, tmp_path, codec).read("train", 0.0001)
+    read(corpus, "train", 0.0001, tmp_path, codec)
     assert [path.name for path in tmp_path.iterdir()] == ["train-0000.safetensors"]
 
 
 def test_codes_of_another_codec_are_refused(
     corpus: Corpus, codec: MimiModel, tmp_path: Path
 ) -> None:
-    store(corpus, tmp_path, codec).read("valid", 1.0)
+    read(corpus, "valid", 1.0, tmp_path, codec)
     with pytest.raises(TrainingError, match="another codec"):
-        store(corpus, tmp_path, codec, "b").read("valid", 1.0)
+        read(corpus, "valid", 1.0, tmp_path, codec, "b")
 
 
 def test_a_damaged_file_is_named(corpus: Corpus, codec: MimiModel, tmp_path: Path) -> None:
-    store(corpus, tmp_path, codec).read("valid", 1.0)
+    read(corpus, "valid", 1.0, tmp_path, codec)
     path = tmp_path / "valid-0000.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(TrainingError, match=r"valid-0000.safetensors is damaged"):
-        store(corpus, tmp_path, codec).read("valid", 1.0)
+        read(corpus, "valid", 1.0, tmp_path, codec)
+
+
+def test_sentences_of_common_words_are_read_once_and_differ(
+    codec: MimiModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "AnswerVoice", FakeVoice)
+    store = CodeStore(tmp_path, codec, "a", 3)
+    spoken = reading_codes(store, SHARD + 1, 0)
+    assert len(set(spoken.texts)) == 2 * SHARD
+    assert np.array_equal(spoken.of(5), MimiCodec(codec, 3).encode(noise(len(spoken.texts[5]), 0)))
+    monkeypatch.setattr(readings, "AnswerVoice", None)
+    assert reading_codes(store, SHARD, 0).texts == spoken.texts[:SHARD]
+    with pytest.raises(TrainingError, match="another seed"):
+        reading_codes(store, SHARD, 1)
+
+
+class FakeVoice:
+    """As many samples of noise as a text has characters."""
+
+    sample_rate = 24_000
+
+    def speak(self, text: str, seed: int) -> Spoken:
+        return Spoken(noise(len(text), 0), self.sample_rate, ())

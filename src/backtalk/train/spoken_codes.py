@@ -1,28 +1,22 @@
-"""The answers of a MiniTalk corpus as codes of a codec: encoded once, a file per shard.
+"""What a voice said as codes of a codec: encoded once, a file per shard.
 
 Encoding is slow and may be stopped at any moment: what is there is taken up again. Every file names
-the codec and the corpus that it came from, and files of another one are refused, because codes of
-two codecs have nothing to do with each other.
+the codec and what it was made from, and files of others are refused, because codes of two codecs
+have nothing to do with each other.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backtalk.models.disk import is_disk_full
-from backtalk.train.minitalk.corpus import Corpus
-from backtalk.train.minitalk.plan import ShardPlan
-from backtalk.train.minitalk.shard_file import read_shard
-from backtalk.train.minitalk.splits import Split
-from backtalk.train.minitalk.spoken import Word
 from backtalk.train.training_error import TrainingError
 
 if TYPE_CHECKING:
@@ -33,115 +27,98 @@ _KEY = "spoken_codes"
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """A sentence and its sound.
+
+    Attributes:
+        pcm: float32 [T].
+    """
+
+    text: str
+    pcm: np.ndarray = field(repr=False)
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpokenCodes:
     """Sentences of one voice.
 
     Attributes:
         texts: what was said.
         codes: int16 [frames, codebooks], of all sentences one after the other.
-        starts: int64 [sentences + 1], where each begins, and the end of the last.
-        words: of each sentence the frames where its words begin, and its length; as many as the
-            text has words between spaces, or none but 0 and the length if their times are unknown.
-        source: name of the corpus.
+        lengths: int64 [sentences], in frames.
+        starts: int64 [sentences], the first frame of each.
     """
 
     texts: tuple[str, ...]
     codes: np.ndarray = field(repr=False)
-    starts: np.ndarray = field(repr=False)
-    words: tuple[tuple[int, ...], ...] = field(repr=False)
-    source: str
-    frame_rate: float
+    lengths: np.ndarray = field(repr=False)
+    starts: np.ndarray = field(init=False, repr=False)
 
-    @property
-    def hours(self) -> float:
-        """All of it."""
-        return len(self.codes) / self.frame_rate / 3600
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "starts", np.cumsum(self.lengths) - self.lengths)
 
     def of(self, sentence: int) -> np.ndarray:
         """Int16 [codebooks, frames] of one."""
-        return self.codes[self.starts[sentence] : self.starts[sentence + 1]].T
+        start = self.starts[sentence]
+        return self.codes[start : start + self.lengths[sentence]].T
+
+
+def joined(parts: Sequence[SpokenCodes]) -> SpokenCodes:
+    """The sentences of all of them."""
+    return SpokenCodes(
+        tuple(text for part in parts for text in part.texts),
+        np.concatenate([part.codes for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+    )
 
 
 class CodeStore:
-    """Files `FOLDER/train-0000.safetensors` and so on.
+    """Files `FOLDER/NAME.safetensors`.
 
     Args:
-        corpus: complete or not; shards that are missing are left out.
         folder: of the files; made.
         codec: gives the codes.
         codes_sha256: of the codec; see `codecs.mimi.codes_identity`.
         codebooks: codes per frame.
     """
 
-    def __init__(
-        self, corpus: Corpus, folder: Path, codec: MimiModel, codes_sha256: str, codebooks: int
-    ) -> None:
-        self._corpus, self._folder = corpus, folder
+    def __init__(self, folder: Path, codec: MimiModel, codes_sha256: str, codebooks: int) -> None:
+        self.folder = folder
         self._codec, self._codebooks = codec, codebooks
-        self._made_from = {
-            "codec": codes_sha256,
-            "codebooks": codebooks,
-            "corpus": {**corpus.settings.as_dict(), "texts": corpus.made_with.get("texts")},
-        }
+        self._codec_identity = {"codec": codes_sha256, "codebooks": codebooks}
 
-    def read(self, split: Split, hours: float) -> SpokenCodes:
-        """The codes of a split, whole shards until there are enough, encoded where needed.
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self._codec.config.frame_rate
 
+    def shard(
+        self, name: str, made_from: Mapping[str, Any], say: Callable[[], Iterable[Said]]
+    ) -> SpokenCodes:
+        """The codes of some sentences, encoded the first time.
+
+        Args:
+            made_from: everything that decides what is said; for JSON.
+            say: says it.
         Raises:
-            TrainingError: the split has no shard yet, a file is damaged or of another codec or
-                corpus, or cannot be written.
-            CorpusError: a shard is damaged.
+            TrainingError: the file is damaged, of another codec or made from something else, or
+                cannot be written.
         """
-        texts: list[str] = []
-        words: list[tuple[int, ...]] = []
-        lengths: list[int] = []
-        codes: list[np.ndarray] = []
-        wanted_frames = hours * 3600 * self._codec.config.frame_rate
-        for plan in self._corpus.made(split):
-            path = self._folder / f"{plan.name}.safetensors"
-            if not path.is_file():
-                self._encode(plan, path)
-            shard_texts, shard_words, shard_lengths, shard_codes = self._open(path)
-            texts += shard_texts
-            words += shard_words
-            lengths += shard_lengths
-            codes.append(shard_codes)
-            if sum(lengths) >= wanted_frames:
-                break
-        if not texts:
-            raise TrainingError(
-                f"{self._corpus.folder} has no shard of {split} yet; make the corpus first"
-            )
-        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return SpokenCodes(
-            tuple(texts),
-            np.concatenate(codes),
-            starts,
-            tuple(words),
-            self._corpus.folder.name,
-            self._codec.config.frame_rate,
-        )
+        path = self.folder / f"{name}.safetensors"
+        identity = {**self._codec_identity, **made_from}
+        if not path.is_file():
+            self._encode(path, identity, list(say()))
+        return _open(path, identity)
 
-    def _encode(self, plan: ShardPlan, path: Path) -> None:
+    def _encode(self, path: Path, identity: Mapping[str, Any], said: list[Said]) -> None:
         from safetensors.numpy import save_file
 
-        texts, times, sound = [], [], []
-        for item in read_shard(self._corpus.path_of(plan)):
-            for turn in item.turns:
-                pcm, sample_rate = turn.answer.pcm()
-                if sample_rate != self._codec.config.sample_rate:
-                    raise TrainingError(f"{plan.name} has answers at {sample_rate} Hz")
-                texts.append(turn.answer.text)
-                times.append(turn.answer.words)
-                sound.append(pcm)
-        codes = encode_all(self._codec, sound, self._codebooks)
-        frame_rate = self._codec.config.frame_rate
-        words = [
-            word_frames(text, spoken, one.shape[1], frame_rate)
-            for text, spoken, one in zip(texts, times, codes, strict=True)
-        ]
-        table = {"made_from": self._made_from, "texts": texts, "words": words}
-        metadata = {_KEY: json.dumps(table)}
+        wanted_rate = self._codec.config.sample_rate
+        if other := {one.sample_rate for one in said} - {wanted_rate}:
+            raise TrainingError(f"{path.stem} has speech at {other.pop()} Hz, not {wanted_rate}")
+        codes = encode_all(self._codec, [one.pcm for one in said], self._codebooks)
+        metadata = {_KEY: json.dumps({"made_from": identity, "texts": [one.text for one in said]})}
         tensors: dict[str, np.ndarray] = {
             "codes": np.concatenate(codes, axis=1).T.astype(np.int16).copy(),
             "lengths": np.array([one.shape[1] for one in codes], np.int64),
@@ -158,41 +135,28 @@ class CodeStore:
                 f"{path} cannot be written ({reason}); make room, or give another --out"
             ) from error
 
-    def _open(self, path: Path) -> tuple[list[str], list[tuple[int, ...]], list[int], np.ndarray]:
-        from safetensors import SafetensorError, safe_open
 
-        try:
-            with safe_open(path, framework="numpy") as file:
-                table: dict[str, Any] = json.loads(file.metadata()[_KEY])
-                lengths = [int(length) for length in file.get_tensor("lengths")]
-                codes = file.get_tensor("codes")
-            texts, made_from = table["texts"], table["made_from"]
-            words = [tuple(each) for each in table["words"]]
-            if [each[-1] for each in words] != lengths or sum(lengths) != len(codes):
-                raise ValueError(f"{len(texts)} texts, {len(lengths)} lengths")
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(
-                f"{path} is damaged ({error}); delete it and run the same command again"
-            ) from error
-        if made_from != self._made_from:
-            changed = [
-                name for name in self._made_from if made_from.get(name) != self._made_from[name]
-            ]
-            raise TrainingError(
-                f"{path} was made from another {' and '.join(changed)}; give another --out, or "
-                f"delete {path.parent} to encode anew"
-            )
-        return texts, words, lengths, codes
+def _open(path: Path, identity: Mapping[str, Any]) -> SpokenCodes:
+    from safetensors import SafetensorError, safe_open
 
-
-def word_frames(
-    text: str, times: Sequence[Word], frames: int, frame_rate: float
-) -> tuple[int, ...]:
-    """Where words begin, half way between the end of the one before and their own; see above."""
-    if len(times) != len(text.split()):
-        return (0, frames)
-    cuts = [(a.end_s + b.start_s) / 2 * frame_rate for a, b in pairwise(times)]
-    return (0, *(min(round(cut), frames) for cut in cuts), frames)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            table: dict[str, Any] = json.loads(file.metadata()[_KEY])
+            lengths, codes = file.get_tensor("lengths"), file.get_tensor("codes")
+        texts, made_from = table["texts"], table["made_from"]
+        if len(lengths) != len(texts) or lengths.sum() != len(codes):
+            raise ValueError(f"{len(texts)} texts, {len(lengths)} lengths")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} is damaged ({error}); delete it and run the same command again"
+        ) from error
+    if made_from != identity:
+        changed = [name for name in identity if made_from.get(name) != identity[name]]
+        raise TrainingError(
+            f"{path} was made from another {' and '.join(changed)}; give another --out, or "
+            f"delete {path.parent} to encode anew"
+        )
+    return SpokenCodes(tuple(texts), codes, lengths)
 
 
 def encode_all(codec: MimiModel, sound: Sequence[np.ndarray], codebooks: int) -> list[np.ndarray]:

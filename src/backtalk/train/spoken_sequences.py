@@ -2,14 +2,11 @@
 
 Each sentence is a segment as in a reply (`csm/prompt.py`), read in a random order, so that the
 first of a sequence has no past and later ones have a growing one.
-
-A small corpus is soon known by heart, and then its words are no longer read. So part of the
-segments are patchwork: words of several sentences, cut out and put together, of which nobody knows
-the next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +18,6 @@ from backtalk.train.spoken_codes import SpokenCodes
 from backtalk.train.training_error import TrainingError
 
 SPEAKER = 0
-_MOST_PATCHES, _MOST_PATCH_WORDS = 4, 3
-_MARKS = 8
-"""Positions that a segment has besides its characters and frames, or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +43,41 @@ class DepthDraw:
         return np.full(frames, random.integers(1, codebooks + 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Sentences, what they are in a few words, and which share of the segments."""
+
+    what: str
+    spoken: SpokenCodes
+    share: float
+
+
 def draw_sequences(
-    spoken: SpokenCodes,
+    mixture: Sequence[Share],
     tokens: TextTokens,
     count: int,
     positions: int,
     depth: DepthDraw,
-    patchwork_share: float,
     random: np.random.Generator,
 ) -> dict[str, Tensor]:
     """Random sequences of sentences, the last one cut off where the sequence is full.
 
     Args:
+        mixture: shares add up to 1.
         positions: of a sequence.
-        patchwork_share: of the segments.
     Returns:
         `frames` and `depths` as `CsmInTraining` takes them.
     Raises:
         TrainingError: a sentence is longer than a sequence.
     """
+    shares = [part.share for part in mixture]
     sequences = []
     for _ in range(count):
         pieces: list[tuple[Tensor, Tensor]] = []
         length = 0
         while length < positions:
-            if random.random() < patchwork_share:
-                piece = patchwork(spoken, tokens, positions, random)
-            else:
-                piece = _any_sentence(spoken, tokens, random)
+            spoken = mixture[random.choice(len(mixture), p=shares)].spoken
+            piece = sentence(spoken, tokens, int(random.integers(len(spoken.texts))))
             if len(piece[0]) > positions:
                 raise TrainingError(
                     f"a sentence has {len(piece[0])} positions, more than the {positions} of a "
@@ -92,42 +93,8 @@ def draw_sequences(
 
 def sentence(spoken: SpokenCodes, tokens: TextTokens, number: int) -> tuple[Tensor, Tensor]:
     """One segment: int64 [L, codebooks + 1], and bool [L], which positions are sound."""
-    return _segment(tokens, spoken.texts[number], spoken.of(number))
-
-
-def patchwork(
-    spoken: SpokenCodes, tokens: TextTokens, positions: int, random: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """A segment as of `sentence`, no longer than a sequence, of a few words each from several."""
-    texts: list[str] = []
-    codes: list[np.ndarray] = []
-    size = 0
-    for _ in range(random.integers(1, _MOST_PATCHES + 1)):
-        number = int(random.integers(len(spoken.texts)))
-        begins = spoken.words[number]
-        first = int(random.integers(len(begins) - 1))
-        end = min(first + int(random.integers(1, _MOST_PATCH_WORDS + 1)), len(begins) - 1)
-        words = spoken.texts[number].split() if len(begins) > 2 else [spoken.texts[number]]
-        text = " ".join(words[first:end]).rstrip(".,!?")
-        size += len(text) + begins[end] - begins[first] + _MARKS
-        if size > positions:
-            break
-        texts.append(text)
-        codes.append(spoken.of(number)[:, begins[first] : begins[end]])
-    if not texts:
-        return _any_sentence(spoken, tokens, random)
-    return _segment(tokens, f"{' '.join(texts)}.", np.concatenate(codes, axis=1))
-
-
-def _any_sentence(
-    spoken: SpokenCodes, tokens: TextTokens, random: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    return sentence(spoken, tokens, int(random.integers(len(spoken.texts))))
-
-
-def _segment(tokens: TextTokens, text: str, codes: np.ndarray) -> tuple[Tensor, Tensor]:
-    segment = Segment(SPEAKER, text, torch.from_numpy(codes.astype(np.int64)))
-    found = segment_positions(tokens, segment, codes.shape[0])
+    codes = torch.from_numpy(spoken.of(number).astype(np.int64))
+    found = segment_positions(tokens, Segment(SPEAKER, spoken.texts[number], codes), len(codes))
     return found.frames, found.mask[:, 0]
 
 

@@ -6,7 +6,7 @@ every depth that it may be run at: in part of the sequences only the first codes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from backtalk.codecs.mimi.codes_identity import codes_sha256
+from backtalk.codecs.mimi.config import MimiConfig
 from backtalk.codecs.mimi.load import load_mimi
 from backtalk.csm.characters import CHARACTERS, CharacterTokenizer
 from backtalk.csm.config import CsmConfig, TransformerSize
@@ -27,9 +28,17 @@ from backtalk.models.miniatures import miniature_path
 from backtalk.train.descend import descend
 from backtalk.train.learning_rate import rate_share, set_rate
 from backtalk.train.minitalk.corpus import Corpus
+from backtalk.train.readings import reading_codes
 from backtalk.train.seeding import step_random
+from backtalk.train.spoken_answers import answer_codes
 from backtalk.train.spoken_codes import CodeStore, SpokenCodes
-from backtalk.train.spoken_sequences import DepthDraw, draw_sequences, sentence, stacked
+from backtalk.train.spoken_sequences import (
+    DepthDraw,
+    Share,
+    draw_sequences,
+    sentence,
+    stacked,
+)
 from backtalk.train.training import Batch, RunSettings, Stateful
 from backtalk.train.weight_average import WeightAverage
 
@@ -48,9 +57,9 @@ class Settings(RunSettings):
 
     Attributes:
         codec: a trained mimi-mini; the shipped one if empty.
-        hours: of speech, at most.
+        hours: of answers, about.
         positions: of a sequence, text and frames.
-        patchwork_share: of the segments; see `spoken_sequences.py`.
+        readings, readings_share: see `readings.py`; without readings the share counts for nothing.
         later_share: of the frames, that codebooks after the first are learnt from.
         full_depth_share, mixed_depth_share: see `DepthDraw`.
     """
@@ -71,7 +80,8 @@ class Settings(RunSettings):
     batch_size: int
     positions: int
     hours: float
-    patchwork_share: float
+    readings: int
+    readings_share: float
     later_share: float
     full_depth_share: float
     mixed_depth_share: float
@@ -108,40 +118,51 @@ def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> CsmMini:
     path = Path(settings.codec) if settings.codec else miniature_path("mimi-mini")
     codec = load_mimi(path).to(fabric.device)
     sha256 = codes_sha256(codec)
-    store = CodeStore(Corpus(data), out / CODES, codec, sha256, settings.codebooks)
+    store = CodeStore(out / CODES, codec, sha256, settings.codebooks)
+    corpus = Corpus(data)
+
+    def read() -> tuple[list[Share], SpokenCodes]:
+        answers = answer_codes(store, corpus, "train", settings.hours)
+        held_out = answer_codes(store, corpus, "valid", _HELD_OUT_HOURS)
+        if not settings.readings:
+            return [Share("answers", answers, 1.0)], held_out
+        readings = reading_codes(store, settings.readings, settings.seed)
+        share = settings.readings_share
+        return [
+            Share("answers", answers, 1.0 - share),
+            Share("sentences of common words", readings, share),
+        ], held_out
+
     if fabric.is_global_zero:  # the first device encodes, the others find it done
-        store.read("train", settings.hours)
-        store.read("valid", _HELD_OUT_HOURS)
+        read()
     fabric.barrier()
-    spoken = store.read("train", settings.hours)
-    held_out = store.read("valid", _HELD_OUT_HOURS)
-    return CsmMini(settings, spoken, held_out, codec.config.cardinality, sha256, fabric)
+    mixture, held_out = read()
+    return CsmMini(settings, mixture, held_out, codec.config, sha256, fabric)
 
 
 class CsmMini:
     """The model in training; see `Training`.
 
     Args:
-        spoken, held_out: sentences to learn from, and others.
-        cardinality: of the codec.
-        codes_sha256: of the codec.
+        mixture, held_out: sentences to learn from, and others.
+        codec, codes_sha256: whose codes they are.
     """
 
     def __init__(
         self,
         settings: Settings,
-        spoken: SpokenCodes,
+        mixture: Sequence[Share],
         held_out: SpokenCodes,
-        cardinality: int,
+        codec: MimiConfig,
         codes_sha256: str,
         fabric: Fabric,
     ) -> None:
         self.settings, self.fabric = settings, fabric
-        self.spoken, self.held_out = spoken, held_out
-        self.codes_sha256 = codes_sha256
+        self.mixture, self.held_out = mixture, held_out
+        self.codec, self.codes_sha256 = codec, codes_sha256
         self.tokens = CharacterTokenizer()
         self.depth = DepthDraw(settings.full_depth_share, settings.mixed_depth_share)
-        self.csm = CsmInTraining(new_csm(settings.csm(cardinality)))
+        self.csm = CsmInTraining(new_csm(settings.csm(codec.cardinality)))
         self.optimizer = torch.optim.AdamW(
             _decayed_apart(self.csm, settings.weight_decay),
             settings.learning_rate,
@@ -163,12 +184,11 @@ class CsmMini:
         settings = self.settings
         random = step_random(settings.seed, step, self.fabric.global_rank, "sentences")
         return draw_sequences(
-            self.spoken,
+            self.mixture,
             self.tokens,
             settings.batch_size,
             settings.positions,
             self.depth,
-            settings.patchwork_share,
             random,
         )
 
@@ -208,11 +228,17 @@ class CsmMini:
         return tensors, {**miniature_metadata(about), "recipe": "csm-mini"}
 
     def describe_data(self) -> str:
-        """Where the speech is from and how much there is."""
-        return (
-            f"{self.spoken.hours:.2f} h of answers from `{self.spoken.source}`, "
-            f"{self.held_out.hours:.2f} h held out; mimi-mini's codes {self.codes_sha256[:12]}"
+        """How much speech there is, and whose codes."""
+        learned = " and ".join(
+            f"{self._hours(part.spoken):.2f} h of {part.what}" for part in self.mixture
         )
+        return (
+            f"{learned} in the voice of MiniTalk's answers, {self._hours(self.held_out):.2f} h of "
+            f"answers held out; mimi-mini's codes {self.codes_sha256[:12]}"
+        )
+
+    def _hours(self, spoken: SpokenCodes) -> float:
+        return len(spoken.codes) / self.codec.frame_rate / 3600
 
     def _held_out_losses(self, depth: int) -> CodebookLosses:
         every = range(min(_SCORED_SENTENCES, len(self.held_out.texts)))
