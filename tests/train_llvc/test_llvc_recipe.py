@@ -21,11 +21,13 @@ from backtalk.llvc.network_weights import network_of, voice_of  # noqa: E402
 from backtalk.llvc.random_voice import random_voice  # noqa: E402
 from backtalk.llvc.stream import convert  # noqa: E402
 from backtalk.llvc.voice_file import read_voice  # noqa: E402
+from backtalk.train.conversion.pair_files import open_pairs  # noqa: E402
 from backtalk.train.harness import Hardware, train  # noqa: E402
 from backtalk.train.losses_file import read_losses  # noqa: E402
 from backtalk.train.recipes import llvc  # noqa: E402
 from backtalk.train.recipes.table import RECIPES  # noqa: E402
 from backtalk.train.shipped_weights import SIZE_LIMIT_BYTES  # noqa: E402
+from backtalk.train.training_error import TrainingError  # noqa: E402
 from killed_run import Watching  # noqa: E402
 from train_llvc.tone_pairs import TonalEars, make_tones, tone  # noqa: E402
 
@@ -92,6 +94,24 @@ def test_a_few_more_steps_bring_the_sound_nearer(data: Path, tmp_path: Path) -> 
     run(data, tmp_path, Watching(), *changes, "disguised_share=0.0")
     mel = [line["mel"] for line in read_losses(tmp_path)]
     assert np.mean(mel[-5:]) < 0.75 * np.mean(mel[:5])
+
+
+def test_a_voice_can_be_gone_on_from(data: Path, whole: Path, tmp_path: Path) -> None:
+    begun = f"begin_with={whole / 'model.safetensors'}"
+    run(data, tmp_path, Watching(), begun, "learning_rate=0.0", "steps=1", "judge_from_step=9")
+    mine, theirs = (load_file(out / "model.safetensors") for out in (tmp_path, whole))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    assert "begun with `model.safetensors`" in (tmp_path / "README.md").read_text()
+    with pytest.raises(ConfigError, match="voice of width 32"):
+        run(data, tmp_path / "wider", Watching(), begun, "width=64")
+
+
+def test_it_learns_from_as_much_as_is_wanted_and_from_whom(data: Path, tmp_path: Path) -> None:
+    pairs = open_pairs(data, "train")
+    assert 0 < pairs.some(0.002, "low").hours < 0.0025 < pairs.hours
+    assert pairs.some(100.0, "").hours == pairs.some(100.0, "low").hours == pairs.hours
+    with pytest.raises(TrainingError, match="heard from 'high', only from low"):
+        run(data, tmp_path, Watching(), "heard=high")
 
 
 @pytest.mark.parametrize("frames", llvc.CHUNKS)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import wave
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,28 @@ class Pairs:
     @property
     def hours(self) -> float:
         """Of each of the two."""
-        return sum(len(shard.pcm) for shard in self.shards) / SAMPLE_RATE / 3600
+        samples = sum(entry.end - entry.begin for shard in self.shards for entry in shard.entries)
+        return samples / SAMPLE_RATE / 3600
+
+    def some(self, hours: float, voice: str) -> Pairs:
+        """The first so many hours; only those heard from one voice, unless it is empty.
+
+        Raises:
+            TrainingError: nobody of that name is heard.
+        """
+        voices = sorted({entry.voice for shard in self.shards for entry in shard.entries})
+        if voice and voice not in voices:
+            raise TrainingError(f"no pair is heard from {voice!r}, only from {', '.join(voices)}")
+        left = round(hours * 3600 * SAMPLE_RATE)
+        shards = []
+        for shard in self.shards:
+            entries = []
+            for entry in shard.entries:
+                if left > 0 and voice in ("", entry.voice):
+                    entries.append(entry)
+                    left -= entry.end - entry.begin
+            shards.append(replace(shard, entries=tuple(entries)))
+        return replace(self, shards=tuple(shards))
 
 
 def write_shard(folder: Path, plan: ShardPlan, pairs: Iterable[Pair]) -> float:

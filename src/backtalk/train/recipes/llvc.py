@@ -32,7 +32,8 @@ from torch import Tensor
 from backtalk.errors import ConfigError
 from backtalk.llvc.config import HEADS, SAMPLE_RATE, LlvcConfig
 from backtalk.llvc.network import LlvcNetwork
-from backtalk.llvc.network_weights import voice_of
+from backtalk.llvc.network_weights import network_of, voice_of
+from backtalk.llvc.voice_file import read_voice
 from backtalk.models.store import ModelStore
 from backtalk.nn.mel_distance import MelDistance
 from backtalk.nn.waveform_discriminators import WaveformDiscriminators
@@ -63,6 +64,9 @@ class Settings(RunSettings):
     """The values and their meaning are in `llvc.yaml`.
 
     Attributes:
+        begin_with: a voice file, or empty.
+        hours: of pairs, at most.
+        heard: name of the voice that is heard in them, or empty for all.
         batch_size: windows per step and device.
         adversarial_weight, feature_weight: count from `judge_from_step`.
         scored_pairs: held-out pairs that are converted and judged.
@@ -71,6 +75,9 @@ class Settings(RunSettings):
     width: int
     decoder_width: int
     encoder_layers: int
+    begin_with: str
+    hours: float
+    heard: str
     batch_size: int
     window_s: float
     gain_db: float
@@ -140,8 +147,9 @@ class Settings(RunSettings):
 
 
 def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> LlvcTraining:
-    """A new network in training."""
-    pairs, held_out = open_pairs(data, "train"), open_pairs(data, "held-out")
+    """A network in training."""
+    pairs = open_pairs(data, "train").some(settings.hours, settings.heard)
+    held_out = open_pairs(data, "held-out")
     return LlvcTraining(settings, pairs, held_out, RealEars(ModelStore.default()), out, fabric)
 
 
@@ -168,6 +176,8 @@ class LlvcTraining:
         self.judge_of_scored = ConversionJudge(ears, self.scored)
         self.mel = MelDistance(SAMPLE_RATE, _MEL_WINDOWS).to(fabric.device)
         self.network = LlvcNetwork(settings.llvc)
+        if settings.begin_with:
+            self.network.load_state_dict(_voice(settings).state_dict())
         self.adversary = Adversary(
             WaveformDiscriminators(settings.judge_divisor, settings.judge_scales),
             LEAST_SQUARES,
@@ -259,9 +269,12 @@ class LlvcTraining:
 
     def describe_data(self) -> str:
         """Whom it learned to be, and from how much."""
+        settings = self.settings
+        heard = f" heard from {settings.heard}" if settings.heard else ""
+        begun = f"; begun with `{Path(settings.begin_with).name}`" if settings.begin_with else ""
         return (
-            f"target {self.pairs.settings.target}; {self.pairs.hours:.2f} h of pairs "
-            f"({self.pairs.settings.teacher}), {len(self.scored)} held-out pairs scored"
+            f"target {self.pairs.settings.target}; {self.pairs.hours:.2f} h of pairs{heard} "
+            f"({self.pairs.settings.teacher}), {len(self.scored)} held-out pairs scored{begun}"
         )
 
     def _convert(self, network: LlvcNetwork, pcm: np.ndarray) -> np.ndarray:
@@ -281,6 +294,23 @@ class LlvcTraining:
             for sound, pair in zip(sounds, self.scored, strict=True)
         ]
         return float(np.mean(distances))
+
+
+def _voice(settings: Settings) -> LlvcNetwork:
+    """The voice that training begins with.
+
+    Raises:
+        ConfigError: it has other sizes.
+        ModelError: the file is missing, or no voice.
+    """
+    network = network_of(read_voice(settings.begin_with))
+    if network.config != settings.llvc:
+        raise ConfigError(
+            f"{settings.begin_with} is a voice of width {network.config.width}, decoder_width "
+            f"{network.config.decoder_width} and encoder_layers {network.config.encoder_layers}; "
+            "give the same, or another begin_with"
+        )
+    return network
 
 
 def spread_pairs(pairs: Pairs, count: int) -> list[Pair]:
