@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from backtalk.errors import ConfigError
 from backtalk.train.recipe import Recipe
 from backtalk.train.recipes.table import RECIPES
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 def add_recipes(app: typer.Typer) -> None:
@@ -96,20 +93,12 @@ def _train(
 
 
 class _ProgressBar:
-    """A `Watcher` that shows the last logged scalars beside a bar."""
+    """A `Watcher` that shows the last logged scalars beside a bar; it pulses until training begins.
+
+    The first run of a recipe decodes or encodes its data before that, which takes minutes.
+    """
 
     def __init__(self) -> None:
-        self._progress: Progress | None = None
-        self._task: Any = None
-
-    def __enter__(self) -> _ProgressBar:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def begin(self, first_step: int, steps: int) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -119,18 +108,26 @@ class _ProgressBar:
             TimeRemainingColumn,
         )
 
-        columns = (
+        self._progress = Progress(
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
+            console=Console(stderr=True),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._task = self._progress.add_task("preparing data and model", total=None)
+
+    def __enter__(self) -> _ProgressBar:
         self._progress.start()
-        self._task = self._progress.add_task("", total=steps, completed=first_step)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def begin(self, first_step: int, steps: int) -> None:
+        self._progress.reset(self._task, total=steps, completed=first_step, description="")
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
-        assert self._progress is not None
         self._progress.update(self._task, completed=step)
         if values:
             shown = "  ".join(
