@@ -52,6 +52,22 @@ class Share:
     share: float
 
 
+def check_lengths(mixture: Sequence[Share], tokens: TextTokens, positions: int) -> None:
+    """Better known before the training than in the middle of it.
+
+    Raises:
+        TrainingError: a sentence is longer than a sequence.
+    """
+    for part in mixture:
+        for number, text in enumerate(part.spoken.texts):
+            length = len(sentence(part.spoken, tokens, number)[0])
+            if length > positions:
+                raise TrainingError(
+                    f"{text!r} has {length} positions, more than the {positions} of a sequence; "
+                    "give a larger value for positions"
+                )
+
+
 def draw_sequences(
     mixture: Sequence[Share],
     tokens: TextTokens,
@@ -67,8 +83,6 @@ def draw_sequences(
         positions: of a sequence.
     Returns:
         `frames` and `depths` as `CsmInTraining` takes them.
-    Raises:
-        TrainingError: a sentence is longer than a sequence.
     """
     shares = [part.share for part in mixture]
     sequences = []
@@ -78,11 +92,6 @@ def draw_sequences(
         while length < positions:
             spoken = mixture[random.choice(len(mixture), p=shares)].spoken
             piece = sentence(spoken, tokens, int(random.integers(len(spoken.texts))))
-            if len(piece[0]) > positions:
-                raise TrainingError(
-                    f"a sentence has {len(piece[0])} positions, more than the {positions} of a "
-                    "sequence; give a larger value for positions"
-                )
             pieces.append(piece)
             length += len(piece[0])
         frames, is_sound = (torch.cat(parts)[:positions] for parts in zip(*pieces, strict=True))

@@ -35,6 +35,7 @@ from backtalk.train.spoken_codes import CodeStore, SpokenCodes
 from backtalk.train.spoken_sequences import (
     DepthDraw,
     Share,
+    check_lengths,
     draw_sequences,
     sentence,
     stacked,
@@ -137,6 +138,7 @@ def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> CsmMini:
         read()
     fabric.barrier()
     mixture, held_out = read()
+    check_lengths(mixture, CharacterTokenizer(), settings.positions)
     return CsmMini(settings, mixture, held_out, codec.config, sha256, fabric)
 
 
