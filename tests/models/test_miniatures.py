@@ -99,6 +99,21 @@ def test_the_voice_says_most_of_what_it_hears(asr: WhisperAsr) -> None:
 
 
 @pytest.mark.models
+def test_the_codec_leaves_words_as_they_are(asr: WhisperAsr) -> None:
+    pytest.importorskip("torch")
+    from backtalk.codecs.mimi.load import load_mimi
+    from backtalk.codecs.mimi.mimi_codec import MimiCodec
+
+    codec = MimiCodec(load_mimi(miniature_path("mimi-mini")), 8)
+    shares = []
+    for text in ANSWERS:
+        codes = codec.encode(spoken(text), 24_000)
+        assert codes.shape[0] == 8
+        shares.append(error_share(asr, text, codec.decode(codes), codec.sample_rate))
+    assert np.mean(shares) < 0.2
+
+
+@pytest.mark.models
 def test_the_vocoder_says_what_the_units_say(asr: WhisperAsr) -> None:
     pytest.importorskip("torch")
     from backtalk.codecs.unit_vocoder.checkpoint import load_unit_vocoder
