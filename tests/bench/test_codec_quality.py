@@ -39,8 +39,11 @@ class Noisy:
 @pytest.mark.models
 def test_more_codes_are_judged_better_and_the_recordings_best(tmp_path: Path) -> None:
     held = [
-        Held(words, read_audio(next(QUESTIONS.glob(f"{start}-*.flac"))).pcm, 16_000)
-        for start, words in (("03", "What is the capital of France?"), ("01", "What is your name?"))
+        Held(words, is_answer, read_audio(next(QUESTIONS.glob(f"{start}-*.flac"))).pcm, 16_000)
+        for start, words, is_answer in (
+            ("03", "What is the capital of France?", False),
+            ("01", "What is your name?", True),
+        )
     ]
     judged: list[None] = []
     ears = load_ears(ModelStore.default())
@@ -50,7 +53,10 @@ def test_more_codes_are_judged_better_and_the_recordings_best(tmp_path: Path) ->
     assert (worse["bits_per_s"], better["bits_per_s"]) == (125, 375)
     for name in ("dnsmos", "similarity", "stoi"):
         assert worse[name] < better[name] <= whole[name] + 0.05
-    assert whole["wer"] == 0.0
+    assert whole["wer"] == whole["wer_questions"] == whole["wer_answers"] == 0.0
+    assert worse["wer"] == pytest.approx(
+        (6 * worse["wer_questions"] + 4 * worse["wer_answers"]) / 10, abs=1e-3
+    )
     assert whole["stoi"] == pytest.approx(1.0, abs=1e-3)
     report = {"codec": "noisy", "recordings": whole, "rows": rows}
     assert quality_table(report).row_count == 3

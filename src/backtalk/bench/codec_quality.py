@@ -36,10 +36,12 @@ class Held:
 
     Attributes:
         text: the words spoken in it.
+        is_answer: by the one voice of all answers, not by a user.
         pcm: float32 [T] at `sample_rate`.
     """
 
     text: str
+    is_answer: bool
     pcm: np.ndarray = field(repr=False)
     sample_rate: int
 
@@ -76,15 +78,18 @@ def held_out_recordings(folder: Path, count: int) -> list[Held]:
     """The first recordings of a corpus's test split, question and answer in turn.
 
     Raises:
-        ConfigError: there are fewer.
+        ConfigError: there are fewer, or that is not a question and an answer.
         CorpusError: the folder is no corpus, or a shard is missing or damaged.
     """
+    if count < 2:
+        raise ConfigError(f"--recordings {count}: give 2 or more, a question and its answer")
     found = []
     for item in Corpus(folder).items("test"):
         for spoken in item.turns:
             for utterance in (spoken.question, spoken.answer):
-                found.append(Held(utterance.text, *utterance.pcm()))
-        if len(found) >= count >= 1:
+                is_answer = utterance is spoken.answer
+                found.append(Held(utterance.text, is_answer, *utterance.pcm()))
+        if len(found) >= count:
             return found[:count]
     raise ConfigError(f"--recordings {count}: the test split of {folder} has {len(found)}")
 
@@ -106,14 +111,13 @@ def quality_rows(
     voices = [ears.encoder.embed(pcm) for pcm in sources]
 
     def row(remade: Callable[[int], np.ndarray]) -> dict[str, Any]:
-        texts, heard, scores = [], [], []
-        for number, one in enumerate(held):
+        heard, scores = [], []
+        for number in range(len(held)):
             pcm = remade(number)
-            texts.append(" ".join(spoken_words(one.text)))
-            heard.append(" ".join(spoken_words(ears.asr.transcribe(pcm).text)))
+            heard.append(ears.asr.transcribe(pcm).text)
             scores.append(_scores(ears, pcm, sources[number], voices[number]))
             show()
-        return _summary(texts, heard, scores)
+        return _summary(held, heard, scores)
 
     def decoded(depth: int) -> Callable[[int], np.ndarray]:
         return lambda number: codec.decode(codes[number][:depth], HEARING_RATE)
@@ -139,14 +143,26 @@ def _scores(
 
 
 def _summary(
-    texts: list[str], heard: list[str], scores: list[tuple[float, float, float]]
+    held: Sequence[Held], heard: Sequence[str], scores: Sequence[tuple[float, float, float]]
 ) -> dict[str, Any]:
-    import jiwer
-
-    found: dict[str, Any] = {"n": len(texts), "wer": round(float(jiwer.wer(texts, heard)), 4)}
+    found: dict[str, Any] = {"n": len(held), "wer": _word_errors(held, heard, (True, False))}
+    found["wer_questions"] = _word_errors(held, heard, (False,))
+    found["wer_answers"] = _word_errors(held, heard, (True,))
     for name, values in zip(
         ("dnsmos", "similarity", "stoi"), zip(*scores, strict=True), strict=True
     ):
         middle = percentiles(values)
         found[name] = None if middle is None else round(middle.p50, 3)
     return found
+
+
+def _word_errors(held: Sequence[Held], heard: Sequence[str], kinds: Sequence[bool]) -> float:
+    import jiwer
+
+    pairs = [
+        (" ".join(spoken_words(one.text)), " ".join(spoken_words(text)))
+        for one, text in zip(held, heard, strict=True)
+        if one.is_answer in kinds
+    ]
+    texts, found = zip(*pairs, strict=True)
+    return round(float(jiwer.wer(list(texts), list(found))), 4)

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COLUMNS = {
-    "wer": ("WER %", 100.0, ".1f"),
+    "wer_questions": ("WER % of questions", 100.0, ".1f"),
+    "wer_answers": ("WER % of answers", 100.0, ".1f"),
     "dnsmos": ("DNSMOS", 1.0, ".2f"),
     "similarity": ("same voice", 1.0, ".2f"),
     "stoi": ("STOI", 1.0, ".3f"),
