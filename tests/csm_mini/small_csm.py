@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from backtalk.codecs.mimi.config import MimiConfig
-from backtalk.csm.characters import CHARACTERS, CharacterTokenizer
 from backtalk.csm.config import CsmConfig, TransformerSize
 from backtalk.csm.miniature_file import Miniature
+from backtalk.csm.phonemes import PHONEMES, PhonemeTokenizer
 from backtalk.train.spoken_codes import SpokenCodes
 
-TOKENS = CharacterTokenizer()
+TOKENS = PhonemeTokenizer()
 CODEC = MimiConfig(
     channels=2,
     width=16,
@@ -68,6 +68,6 @@ def write_csm(path: Path, config: CsmConfig, codes_sha256: str) -> Miniature:
     from backtalk.csm.save import csm_tensors
 
     torch.manual_seed(0)
-    miniature = Miniature(config, CHARACTERS, codes_sha256)
+    miniature = Miniature(config, PHONEMES, codes_sha256)
     save_file(csm_tensors(new_csm(config)), path, miniature_metadata(miniature))
     return miniature

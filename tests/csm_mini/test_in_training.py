@@ -16,7 +16,7 @@ from backtalk.csm.in_training import CsmInTraining  # noqa: E402
 from backtalk.csm.model import CsmModel  # noqa: E402
 from backtalk.csm.new_csm import new_csm  # noqa: E402
 from backtalk.csm.prompt import Positions  # noqa: E402
-from backtalk.train.spoken_sequences import DepthDraw, sentence, stacked  # noqa: E402
+from backtalk.train.spoken_sequences import DepthDraw, sentences_of, stacked  # noqa: E402
 from csm_mini.small_csm import TOKENS, small_config, spoken_codes  # noqa: E402
 
 CONFIG = small_config()
@@ -32,7 +32,7 @@ def model() -> CsmModel:
 def sequence(kind: str) -> tuple[Any, Any]:
     """Three sentences one after the other; `kind` is how many codes of a frame count."""
     spoken = spoken_codes(TEXTS, CONFIG, 5)
-    found = [sentence(spoken, TOKENS, number) for number in range(3)]
+    found = sentences_of(spoken, TOKENS, 192)[:3]
     frames, is_sound = (torch.cat(parts) for parts in zip(*found, strict=True))
     random = np.random.default_rng(1)
     draws = {

@@ -1,4 +1,4 @@
-"""A miniature as a file: sizes, characters and codec are read from it, and wrong ones refused."""
+"""A miniature as a file: sizes, phonemes and codec are read from it, and wrong ones refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from backtalk.csm.characters import CHARACTERS  # noqa: E402
 from backtalk.csm.checkpoint import convert  # noqa: E402
 from backtalk.csm.files import load_parts  # noqa: E402
 from backtalk.csm.load import load_csm  # noqa: E402
@@ -21,6 +20,7 @@ from backtalk.csm.miniature_file import (  # noqa: E402
     read_miniature,
 )
 from backtalk.csm.new_csm import new_csm  # noqa: E402
+from backtalk.csm.phonemes import PHONEMES  # noqa: E402
 from backtalk.csm.save import csm_tensors  # noqa: E402
 from backtalk.errors import ModelError  # noqa: E402
 from backtalk.models.miniatures import miniature_path  # noqa: E402
@@ -49,14 +49,14 @@ def test_it_is_a_checkpoint_of_the_published_layouts(tmp_path: Path) -> None:
     assert all(torch.equal(tensors[name], back[name]) for name in tensors)
 
 
-def test_a_miniature_comes_with_its_characters_and_the_codec_it_was_trained_with(
+def test_a_miniature_comes_with_its_phonemes_and_the_codec_it_was_trained_with(
     tmp_path: Path,
 ) -> None:
     codec, model = tmp_path / "codec.safetensors", tmp_path / "model.safetensors"
     write_csm(model, CONFIG, write_codec(codec))
     parts = load_parts(ModelStore(tmp_path), str(model), str(codec), "float32", "cpu")
     assert parts.mimi.config == CODEC
-    assert parts.tokens.encode("a") == [0, 3, 1]
+    assert parts.tokens.encode(",") == [0, 2 + PHONEMES.index(","), 1]
 
 
 def test_another_codec_is_refused(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_file_that_says_nonsense_of_itself_is_refused(tmp_path: Path, spoilt: 
 
 def test_sizes_of_another_version_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
-    metadata = miniature_metadata(Miniature(CONFIG, CHARACTERS, ""))
+    metadata = miniature_metadata(Miniature(CONFIG, PHONEMES, ""))
     table = json.loads(metadata["csm_miniature"])
     del table["config"]["card"]
     save_file(csm_tensors(new_csm(CONFIG)), file, {"csm_miniature": json.dumps(table)})

@@ -19,7 +19,7 @@ from backtalk.csm.new_csm import new_csm  # noqa: E402
 from backtalk.csm.speaker import CsmSpeaker, SpeakerSettings  # noqa: E402
 from backtalk.csm.stopping import is_end_frame  # noqa: E402
 from backtalk.train.spoken_codes import SpokenCodes  # noqa: E402
-from backtalk.train.spoken_sequences import DepthDraw, Share, draw_sequences  # noqa: E402
+from backtalk.train.spoken_sequences import DepthDraw, Share, draw_sequences, sentences_of  # noqa: E402
 from csm_mini.small_csm import TOKENS, small_config, spoken_codes  # noqa: E402
 
 CONFIG = small_config()
@@ -53,10 +53,9 @@ def model(spoken: SpokenCodes) -> CsmModel:
     learning = CsmInTraining(model)
     optimizer = torch.optim.AdamW(model.parameters(), 5e-3)
     random = np.random.default_rng(0)
+    mixture = [Share("toys", 0.0, sentences_of(spoken, TOKENS, 48), 1.0)]
     for _ in range(150):
-        batch = draw_sequences(
-            [Share("toys", spoken, 1.0)], TOKENS, 8, 48, DepthDraw(0.3, 0.3), random
-        )
+        batch = draw_sequences(mixture, 8, 48, DepthDraw(0.3, 0.3), random)
         losses = learning(batch["frames"], batch["depths"], 0.5)
         (losses.first + losses.later).backward()
         optimizer.step()

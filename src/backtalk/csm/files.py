@@ -13,13 +13,13 @@ from backtalk.codecs.mimi.load import load_mimi, mimi_from_tensors
 from backtalk.codecs.mimi.mimi_model import MimiModel
 from backtalk.codecs.mimi.random_mimi import random_mimi
 from backtalk.codecs.mimi.weights_file import find_mimi_weights
-from backtalk.csm.characters import CharacterTokenizer
 from backtalk.csm.checkpoint import CODEC_PREFIX
 from backtalk.csm.config import CsmConfig, csm_1b, csm_tiny
 from backtalk.csm.feedback import Feedback
 from backtalk.csm.load import checkpoint_files, load_csm, random_csm
 from backtalk.csm.miniature_file import Miniature, read_miniature
 from backtalk.csm.model import CsmModel
+from backtalk.csm.phonemes import PhonemeTokenizer
 from backtalk.csm.prompt import TextTokens
 from backtalk.csm.tokenizer import CsmTokenizer, StandInTokenizer
 from backtalk.errors import ModelError
@@ -73,7 +73,7 @@ def load_parts(
     if miniature is not None:
         csm = load_csm(path, weights=weights, device=device)
         mimi = _mimi_of(miniature, path, codec).to(device)
-        return CsmParts(csm, mimi, CharacterTokenizer(miniature.characters), "truncate")
+        return CsmParts(csm, mimi, PhonemeTokenizer(miniature.phonemes), "truncate")
     folder = path if path.is_dir() else path.parent
     tokens = CsmTokenizer(folder)
     mimi = _mimi(store, folder, codec).to(device)

@@ -1,4 +1,4 @@
-"""What a miniature's file says of itself, as metadata: sizes, characters, and the codec it speaks.
+"""What a miniature's file says of itself, as metadata: sizes, phonemes, and the codec it speaks.
 
 Codes mean nothing without the codec that they were learnt from, so a miniature names it by the
 hash of what makes them.
@@ -22,12 +22,12 @@ class Miniature:
     """What is needed to run one.
 
     Attributes:
-        characters: see `CharacterTokenizer`.
+        phonemes: see `PhonemeTokenizer`.
         codes_sha256: of its Mimi; see `codecs.mimi.codes_identity`.
     """
 
     config: CsmConfig
-    characters: str
+    phonemes: str
     codes_sha256: str
 
 

@@ -93,6 +93,10 @@ class CodeStore:
         """Frames per second."""
         return self._codec.config.frame_rate
 
+    def hours(self, spoken: SpokenCodes) -> float:
+        """All of it."""
+        return len(spoken.codes) / self.frame_rate / 3600
+
     def shard(
         self, name: str, made_from: Mapping[str, Any], say: Callable[[], Iterable[Said]]
     ) -> SpokenCodes:

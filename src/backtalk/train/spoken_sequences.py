@@ -7,7 +7,7 @@ first of a sequence has no past and later ones have a growing one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -43,34 +43,49 @@ class DepthDraw:
         return np.full(frames, random.integers(1, codebooks + 1))
 
 
-@dataclass(frozen=True, slots=True)
+Sentence = tuple[Tensor, Tensor]
+"""A segment: int64 [L, codebooks + 1], and bool [L], which positions are sound."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Share:
-    """Sentences, what they are in a few words, and which share of the segments."""
+    """Sentences to learn from.
+
+    Attributes:
+        what: they are, in a few words.
+        hours: of them.
+        share: of the segments in a sequence.
+    """
 
     what: str
-    spoken: SpokenCodes
+    hours: float
+    sentences: Sequence[Sentence] = field(repr=False)
     share: float
 
 
-def check_lengths(mixture: Sequence[Share], tokens: TextTokens, positions: int) -> None:
-    """Better known before the training than in the middle of it.
+def sentences_of(spoken: SpokenCodes, tokens: TextTokens, positions: int) -> list[Sentence]:
+    """All that was said, as segments.
 
+    Args:
+        positions: of a sequence.
     Raises:
-        TrainingError: a sentence is longer than a sequence.
+        TrainingError: a sentence is longer than that; better known before the training.
     """
-    for part in mixture:
-        for number, text in enumerate(part.spoken.texts):
-            length = len(sentence(part.spoken, tokens, number)[0])
-            if length > positions:
-                raise TrainingError(
-                    f"{text!r} has {length} positions, more than the {positions} of a sequence; "
-                    "give a larger value for positions"
-                )
+    found = []
+    for number, text in enumerate(spoken.texts):
+        codes = torch.from_numpy(spoken.of(number).astype(np.int64))
+        read = segment_positions(tokens, Segment(SPEAKER, text, codes), len(codes))
+        if len(read) > positions:
+            raise TrainingError(
+                f"{text!r} has {len(read)} positions, more than the {positions} of a sequence; "
+                "give a larger value for positions"
+            )
+        found.append((read.frames, read.mask[:, 0]))
+    return found
 
 
 def draw_sequences(
     mixture: Sequence[Share],
-    tokens: TextTokens,
     count: int,
     positions: int,
     depth: DepthDraw,
@@ -87,24 +102,17 @@ def draw_sequences(
     shares = [part.share for part in mixture]
     sequences = []
     for _ in range(count):
-        pieces: list[tuple[Tensor, Tensor]] = []
+        pieces: list[Sentence] = []
         length = 0
         while length < positions:
-            spoken = mixture[random.choice(len(mixture), p=shares)].spoken
-            piece = sentence(spoken, tokens, int(random.integers(len(spoken.texts))))
+            sentences = mixture[random.choice(len(mixture), p=shares)].sentences
+            piece = sentences[int(random.integers(len(sentences)))]
             pieces.append(piece)
             length += len(piece[0])
         frames, is_sound = (torch.cat(parts)[:positions] for parts in zip(*pieces, strict=True))
         depths = torch.from_numpy(depth.draw(len(frames), frames.shape[1] - 1, random))
         sequences.append((frames, depths * is_sound))
     return stacked(sequences, positions)
-
-
-def sentence(spoken: SpokenCodes, tokens: TextTokens, number: int) -> tuple[Tensor, Tensor]:
-    """One segment: int64 [L, codebooks + 1], and bool [L], which positions are sound."""
-    codes = torch.from_numpy(spoken.of(number).astype(np.int64))
-    found = segment_positions(tokens, Segment(SPEAKER, spoken.texts[number], codes), len(codes))
-    return found.frames, found.mask[:, 0]
 
 
 def stacked(sequences: list[tuple[Tensor, Tensor]], positions: int) -> dict[str, Tensor]:

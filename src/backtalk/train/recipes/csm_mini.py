@@ -15,14 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from backtalk.codecs.mimi.codes_identity import codes_sha256
-from backtalk.codecs.mimi.config import MimiConfig
 from backtalk.codecs.mimi.load import load_mimi
-from backtalk.csm.characters import CHARACTERS, CharacterTokenizer
 from backtalk.csm.config import CsmConfig, TransformerSize
 from backtalk.csm.in_training import CodebookLosses, CsmInTraining
 from backtalk.csm.miniature_file import Miniature, miniature_metadata
 from backtalk.csm.model import CsmModel
 from backtalk.csm.new_csm import new_csm
+from backtalk.csm.phonemes import PHONEMES, PhonemeTokenizer
 from backtalk.csm.save import csm_tensors
 from backtalk.models.miniatures import miniature_path
 from backtalk.train.descend import descend
@@ -31,13 +30,13 @@ from backtalk.train.minitalk.corpus import Corpus
 from backtalk.train.readings import reading_codes
 from backtalk.train.seeding import step_random
 from backtalk.train.spoken_answers import answer_codes
-from backtalk.train.spoken_codes import CodeStore, SpokenCodes
+from backtalk.train.spoken_codes import CodeStore
 from backtalk.train.spoken_sequences import (
     DepthDraw,
+    Sentence,
     Share,
-    check_lengths,
     draw_sequences,
-    sentence,
+    sentences_of,
     stacked,
 )
 from backtalk.train.training import Batch, RunSettings, Stateful
@@ -110,7 +109,7 @@ class Settings(RunSettings):
             codebooks=self.codebooks,
             card=cardinality,
             audio_vocab=cardinality,
-            text_vocab=CharacterTokenizer().vocab,
+            text_vocab=PhonemeTokenizer().vocab,
         )
 
 
@@ -120,51 +119,54 @@ def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> CsmMini:
     codec = load_mimi(path).to(fabric.device)
     sha256 = codes_sha256(codec)
     store = CodeStore(out / CODES, codec, sha256, settings.codebooks)
-    corpus = Corpus(data)
+    corpus, tokens = Corpus(data), PhonemeTokenizer()
 
-    def read() -> tuple[list[Share], SpokenCodes]:
+    def read() -> tuple[list[Share], list[Sentence]]:
         answers = answer_codes(store, corpus, "train", settings.hours)
+        spoken = {"answers": answers}
+        shares = [1.0]
+        if settings.readings:
+            readings = reading_codes(store, settings.readings, settings.seed)
+            spoken["sentences of common words"] = readings
+            shares = [1.0 - settings.readings_share, settings.readings_share]
+        mixture = [
+            Share(what, store.hours(of), sentences_of(of, tokens, settings.positions), share)
+            for (what, of), share in zip(spoken.items(), shares, strict=True)
+        ]
         held_out = answer_codes(store, corpus, "valid", _HELD_OUT_HOURS)
-        if not settings.readings:
-            return [Share("answers", answers, 1.0)], held_out
-        readings = reading_codes(store, settings.readings, settings.seed)
-        share = settings.readings_share
-        return [
-            Share("answers", answers, 1.0 - share),
-            Share("sentences of common words", readings, share),
-        ], held_out
+        return mixture, sentences_of(held_out, tokens, settings.positions)[:_SCORED_SENTENCES]
 
     if fabric.is_global_zero:  # the first device encodes, the others find it done
         read()
     fabric.barrier()
     mixture, held_out = read()
-    check_lengths(mixture, CharacterTokenizer(), settings.positions)
-    return CsmMini(settings, mixture, held_out, codec.config, sha256, fabric)
+    return CsmMini(settings, mixture, held_out, codec.config.cardinality, sha256, fabric)
 
 
 class CsmMini:
     """The model in training; see `Training`.
 
     Args:
-        mixture, held_out: sentences to learn from, and others.
-        codec, codes_sha256: whose codes they are.
+        mixture: sentences to learn from.
+        held_out: others, to be scored on.
+        cardinality: of the codec.
+        codes_sha256: of the codec.
     """
 
     def __init__(
         self,
         settings: Settings,
         mixture: Sequence[Share],
-        held_out: SpokenCodes,
-        codec: MimiConfig,
+        held_out: Sequence[Sentence],
+        cardinality: int,
         codes_sha256: str,
         fabric: Fabric,
     ) -> None:
         self.settings, self.fabric = settings, fabric
         self.mixture, self.held_out = mixture, held_out
-        self.codec, self.codes_sha256 = codec, codes_sha256
-        self.tokens = CharacterTokenizer()
+        self.codes_sha256 = codes_sha256
         self.depth = DepthDraw(settings.full_depth_share, settings.mixed_depth_share)
-        self.csm = CsmInTraining(new_csm(settings.csm(codec.cardinality)))
+        self.csm = CsmInTraining(new_csm(settings.csm(cardinality)))
         self.optimizer = torch.optim.AdamW(
             _decayed_apart(self.csm, settings.weight_decay),
             settings.learning_rate,
@@ -186,12 +188,7 @@ class CsmMini:
         settings = self.settings
         random = step_random(settings.seed, step, self.fabric.global_rank, "sentences")
         return draw_sequences(
-            self.mixture,
-            self.tokens,
-            settings.batch_size,
-            settings.positions,
-            self.depth,
-            random,
+            self.mixture, settings.batch_size, settings.positions, self.depth, random
         )
 
     def step(self, step: int, batch: Batch) -> Mapping[str, Tensor]:
@@ -225,27 +222,20 @@ class CsmMini:
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The averaged weights in 16 bits, in Sesame's layout."""
         model = self.average.model
-        about = Miniature(model.config, CHARACTERS, self.codes_sha256)
+        about = Miniature(model.config, PHONEMES, self.codes_sha256)
         tensors = {name: tensor.half().cpu() for name, tensor in csm_tensors(model).items()}
         return tensors, {**miniature_metadata(about), "recipe": "csm-mini"}
 
     def describe_data(self) -> str:
         """How much speech there is, and whose codes."""
-        learned = " and ".join(
-            f"{self._hours(part.spoken):.2f} h of {part.what}" for part in self.mixture
-        )
+        learned = " and ".join(f"{part.hours:.2f} h of {part.what}" for part in self.mixture)
         return (
-            f"{learned} in the voice of MiniTalk's answers, {self._hours(self.held_out):.2f} h of "
-            f"answers held out; mimi-mini's codes {self.codes_sha256[:12]}"
+            f"{learned} in the voice of MiniTalk's answers, {len(self.held_out)} answers held out; "
+            f"mimi-mini's codes {self.codes_sha256[:12]}"
         )
-
-    def _hours(self, spoken: SpokenCodes) -> float:
-        return len(spoken.codes) / self.codec.frame_rate / 3600
 
     def _held_out_losses(self, depth: int) -> CodebookLosses:
-        every = range(min(_SCORED_SENTENCES, len(self.held_out.texts)))
-        found = [sentence(self.held_out, self.tokens, number) for number in every]
-        rows = [(frames, depth * is_sound) for frames, is_sound in found]
+        rows = [(frames, depth * is_sound) for frames, is_sound in self.held_out]
         batch = stacked(rows, max(len(frames) for frames, _ in rows))
         frames, depths = (batch[name].to(self.fabric.device) for name in ("frames", "depths"))
         losses: CodebookLosses = CsmInTraining(self.average.model)(frames, depths, 1.0)
