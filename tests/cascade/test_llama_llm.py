@@ -324,7 +324,7 @@ async def test_real_model_stops_within_a_token(model: Path):
 
 
 QUIET = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, sys, time
 from backtalk.cascade.llama_llm import LlamaLlm
 from backtalk.cascade.protocols import LlmSettings, Message
 from backtalk.stream.cancel import CancelToken
@@ -342,7 +342,8 @@ async def main():
 asyncio.run(main())
 try:
     os.kill(os.getpid(), signal.SIGINT)
-    signal.pause()
+    while True:  # any thread may be the one that is told, and that would end no longer wait
+        time.sleep(0.05)
 except KeyboardInterrupt:
     print("interrupted")
 """
