@@ -136,10 +136,11 @@ def build(settings: Settings, data: Path, out: Path, fabric: Fabric) -> CsmMini:
         held_out = answer_codes(store, corpus, "valid", _HELD_OUT_HOURS)
         return mixture, sentences_of(held_out, tokens, settings.positions)[:_SCORED_SENTENCES]
 
-    if fabric.is_global_zero:  # the first device encodes, the others find it done
-        read()
-    fabric.barrier()
+    if not fabric.is_global_zero:  # the first device encodes, the others find it done
+        fabric.barrier()
     mixture, held_out = read()
+    if fabric.is_global_zero:
+        fabric.barrier()
     return CsmMini(settings, mixture, held_out, codec.config.cardinality, sha256, fabric)
 
 
