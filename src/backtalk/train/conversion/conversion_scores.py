@@ -84,10 +84,13 @@ class ConversionJudge:
 
     Args:
         pairs: at least one, with texts or without; error rates count those with.
+    Attributes:
+        pairs: as given.
     """
 
     def __init__(self, ears: Ears, pairs: Sequence[Pair]) -> None:
         self._ears = ears
+        self.pairs = tuple(pairs)
         self._known = [self._listen(pair) for pair in pairs]
         self._target = unit(np.mean([known.said_speaker for known in self._known], axis=0))
 
