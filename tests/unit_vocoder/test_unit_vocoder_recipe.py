@@ -115,6 +115,18 @@ def test_a_few_more_steps_bring_the_sound_nearer(data: Path, tmp_path: Path) -> 
     assert np.mean(durations[-5:]) < np.mean(durations[:5])
 
 
+def test_a_vocoder_can_be_gone_on_from(data: Path, whole: Path, tmp_path: Path) -> None:
+    begun = f"begin_with={whole / 'model.safetensors'}"
+    changes = ("learning_rate=0.0", "steps=1", "judge_from_step=0")
+    run(data, tmp_path, Watching(), begun, *changes)
+    mine, theirs = (load_file(out / "model.safetensors") for out in (tmp_path, whole))
+    for name, tensor in theirs.items():
+        assert torch.allclose(mine[name], tensor, rtol=1e-3, atol=1e-6)
+    assert "begun with `model.safetensors`" in (tmp_path / "README.md").read_text()
+    with pytest.raises(ConfigError, match="vocoder of other sizes"):
+        run(data, tmp_path / "wider", Watching(), begun, "channels=16")
+
+
 def test_sizes_that_do_not_fit_the_units_are_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="make 320 samples of a unit, but it has 640"):
         run(data, tmp_path, Watching(), "spectrum_hop=8")

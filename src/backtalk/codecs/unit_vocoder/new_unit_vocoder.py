@@ -1,4 +1,4 @@
-"""A unit vocoder that has learned nothing yet, ready to be trained."""
+"""Unit vocoders as they are trained: with weight norm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ def new_unit_vocoder(config: UnitVocoderConfig) -> UnitVocoderModel:
     if generator.synthesis is not None:
         assert generator.last.bias is not None
         generator.last.bias[: generator.synthesis.bins].fill_(_QUIET_LOG_MAGNITUDE)
-    for module in list(generator.modules()):
+    return with_weight_norm(model)
+
+
+def with_weight_norm(model: UnitVocoderModel) -> UnitVocoderModel:
+    """The same model, the directions and lengths of its generator's weights apart."""
+    for module in list(model.generator.modules()):
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
             weight_norm(module)
     return model

@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from backtalk.codecs.unit_vocoder.checkpoint import sizes_metadata, vocoder_tensors
+from backtalk.codecs.unit_vocoder.checkpoint import (
+    load_unit_vocoder,
+    sizes_metadata,
+    vocoder_tensors,
+)
 from backtalk.codecs.unit_vocoder.config import UnitVocoderConfig
 from backtalk.codecs.unit_vocoder.durations import lengths_of, log_lengths_of
-from backtalk.codecs.unit_vocoder.new_unit_vocoder import new_unit_vocoder, without_weight_norm
+from backtalk.codecs.unit_vocoder.new_unit_vocoder import (
+    new_unit_vocoder,
+    with_weight_norm,
+    without_weight_norm,
+)
 from backtalk.codecs.unit_vocoder.unit_vocoder_model import UnitVocoderModel
 from backtalk.codecs.units.unit_tokenizer import UnitTokenizer
 from backtalk.codecs.units.units_file import load_unit_tokenizer
@@ -48,6 +56,7 @@ class Settings(RunSettings):
 
     Attributes:
         tokenizer: path of a file that the recipe `units` wrote; the shipped one if empty.
+        begin_with: a vocoder file, or empty.
         hours: of speech, at most.
         batch_size: pieces per step and device.
         rates, rate_kernels, block_kernels, dilations: numbers with commas.
@@ -55,6 +64,7 @@ class Settings(RunSettings):
     """
 
     tokenizer: str
+    begin_with: str
     hours: float
     batch_size: int
     segment_units: int
@@ -127,7 +137,8 @@ class UnitVocoderInTraining:
     Args:
         speech: to learn from, and held out.
     Raises:
-        ConfigError: units are longer or shorter in the vocoder than in the speech.
+        ConfigError: units are longer or shorter in the vocoder than in the speech, or it is to
+            begin with a vocoder of other sizes.
     """
 
     def __init__(
@@ -145,7 +156,7 @@ class UnitVocoderInTraining:
                 f"{config.hop_samples} samples of a unit, but it has {self.speech.hop_samples}"
             )
         self.mel = MelDistance(config.sample_rate, _MEL_WINDOWS).to(fabric.device)
-        self.vocoder = _Learner(new_unit_vocoder(config))
+        self.vocoder = _Learner(_first_model(settings, config))
         self.optimizer = torch.optim.AdamW(
             self.vocoder.parameters(), settings.learning_rate, _BETAS
         )
@@ -240,9 +251,12 @@ class UnitVocoderInTraining:
 
     def describe_data(self) -> str:
         """Where the speech is from and how much there is."""
+        begin_with = self.settings.begin_with
+        begun = f"; begun with `{Path(begin_with).name}`" if begin_with else ""
         return (
             f"{self.speech.hours:.2f} h of one voice from `{self.speech.source}`, "
             f"{self.held_out.hours:.2f} h held out; units of `{self.settings.tokenizer_path.name}`"
+            f"{begun}"
         )
 
 
@@ -256,6 +270,18 @@ class _Learner(nn.Module):
     def forward(self, units: Tensor, runs: Tensor) -> tuple[Tensor, Tensor]:
         """Sound of the middle of units, and logarithms of the lengths of runs."""
         return self.model.sound_of_middle(units).float(), self.model.log_lengths(runs).float()
+
+
+def _first_model(settings: Settings, config: UnitVocoderConfig) -> UnitVocoderModel:
+    if not settings.begin_with:
+        return new_unit_vocoder(config)
+    model = load_unit_vocoder(settings.begin_with)
+    if model.config != config:
+        raise ConfigError(
+            f"{settings.begin_with} is a vocoder of other sizes than these settings; give its "
+            "sizes, or another begin_with"
+        )
+    return with_weight_norm(model.train().requires_grad_(True))
 
 
 def duration_loss(log_lengths: Tensor, lengths: Tensor) -> Tensor:
