@@ -114,6 +114,20 @@ def test_the_codec_leaves_words_as_they_are(asr: WhisperAsr) -> None:
 
 
 @pytest.mark.models
+@pytest.mark.parametrize("rvq", [8, "auto"])
+def test_the_small_csm_says_what_it_reads(asr: WhisperAsr, rvq: int | str) -> None:
+    pytest.importorskip("torch")
+    from backtalk.csm.csm_mini import build_csm_mini
+
+    voice = build_csm_mini(rvq=rvq)
+    shares = []
+    for text in ANSWERS:
+        pcm = np.concatenate([piece.pcm for piece in voice.speak(text, CancelToken())])
+        shares.append(error_share(asr, text, pcm, voice.sample_rate))
+    assert np.mean(shares) < 0.3
+
+
+@pytest.mark.models
 def test_the_vocoder_says_what_the_units_say(asr: WhisperAsr) -> None:
     pytest.importorskip("torch")
     from backtalk.codecs.unit_vocoder.checkpoint import load_unit_vocoder

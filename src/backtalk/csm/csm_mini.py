@@ -18,7 +18,7 @@ def build_csm_mini(
     rvq: int | str = 8,
     weights: str = "float32",
     threads: int | None = None,
-    temperature: float = 0.7,
+    temperature: float = 0.5,
     top_k: int = 50,
     seed: int = 0,
     end_bias: float = 0.0,
