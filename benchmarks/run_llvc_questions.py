@@ -15,8 +15,9 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,13 @@ def train(run: Run, pairs: Path, folder: Path, begin_with: Path, steps: int) -> 
     return folder / "model.safetensors"
 
 
-def listened_to(voice: Path, judges: Mapping[str, ConversionJudge]) -> dict[str, Any]:
-    """Scores of a voice for every group of pairs."""
-    engine = LlvcEngine(read_voice(voice), chunk_factor=4)
+def listened_to(
+    converted: Callable[[np.ndarray], np.ndarray], judges: Mapping[str, ConversionJudge]
+) -> dict[str, Any]:
+    """Scores of what is made of every group of pairs."""
     found = {}
     for group, judge in judges.items():
-        scores = judge.scores([convert(engine, pair.heard) for pair in judge.pairs])
+        scores = judge.scores([converted(pair.heard) for pair in judge.pairs])
         found[group] = {name: round(scores[name], 4) for name in SHOWN}
     return found
 
@@ -127,21 +129,12 @@ def main() -> None:
     ears = RealEars(store)
     groups = groups_of(held_out_pairs(arguments.pairs, arguments.count))
     judges = {group: ConversionJudge(ears, pairs) for group, pairs in groups.items()}
-    sources = {
-        group: judge.scores([pair.heard for pair in judge.pairs]) for group, judge in judges.items()
-    }
-    rows = [
-        {
-            "voice": "the source itself",
-            "steps": 0,
-            "scores": {
-                group: {name: round(scores[name], 4) for name in SHOWN}
-                for group, scores in sources.items()
-            },
-        }
-    ]
+    unchanged = listened_to(lambda heard: heard, judges)
+    rows = [{"voice": "the source itself", "steps": 0, "scores": unchanged}]
     for name, (steps, path) in voices.items():
-        rows.append({"voice": name, "steps": steps, "scores": listened_to(path, judges)})
+        engine = LlvcEngine(read_voice(path), chunk_factor=4)
+        scores = listened_to(partial(convert, engine), judges)
+        rows.append({"voice": name, "steps": steps, "scores": scores})
     for row in rows:
         print(json.dumps(row), flush=True)
     report = {
